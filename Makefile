@@ -1,0 +1,45 @@
+# `make repro` runs the laboratory, `make test` every test; both set up what they need and are safe to repeat.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test check setup verify report fuzz format
+
+repro: setup
+	@cnnlab check
+	dvc repro
+
+test: setup
+	@$(MAKE) --no-print-directory lint
+	pytest -p no:cacheprovider
+
+check: setup
+	@$(MAKE) --no-print-directory lint
+	pytest -q -m "not slow" -n 2
+
+.PHONY: lint
+lint:
+	ruff format --check --quiet .
+	ruff check --quiet .
+	pyright --level warning
+	lint-imports --no-cache
+
+format: setup
+	ruff format .
+	ruff check --fix .
+
+verify: setup
+	python tests/verify.py
+
+# The stamp is newer than what it was installed from, or everything is installed again (seconds, from uv's cache).
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
+	sys.exit(0 if ok else "Error: Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d; say e.g. make PYTHON=python3.12 $(MAKECMDGOALS)" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV) (torch with its GPU libraries is several GB the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' constraints.txt)"
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --constraint constraints.txt --editable ".[test]"
+	@touch $@

@@ -1,0 +1,104 @@
+"""Full-scale runs over seeds: `python benchmarks/full_scale.py --runs lenet-report-20,mynet-modern --seeds 5`.
+
+Trains at the settings of params.yaml's budget full, measures the kept weights once on the test set, and adds one
+record for each run and seed to benchmarks/results/full_scale.json. Finished records are not run again, and an
+unfinished training goes on from its checkpoint, so the command may be stopped and repeated at will.
+"""
+
+import json
+import platform
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+from cnnlab import artifacts, params
+from cnnlab.errors import UserError, run_command
+from cnnlab.training.classification import train_classifier
+from cnnlab.training.classifier import ClassifierTask
+from cnnlab.training.devices import choose_device, describe
+from cnnlab.training.loop import evaluate
+
+SIGMOID = {"act": "sigmoid", "norm": "none", "pool": "avg", "kernel_size": 5, "channels": [6, 16]}
+BEST = SIGMOID | {"act": "relu", "norm": "batch", "pool": "max"}
+# name: architecture, recipe, options beside params.yaml's, and what differs from its budget full
+RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
+    "lenet-report-20": ("lenet", "report", SIGMOID, {"epochs": 20}),
+    "lenet-report-50": ("lenet", "report", SIGMOID, {"epochs": 50}),
+    "lenet-relu-report-20": ("lenet", "report", SIGMOID | {"act": "relu"}, {"epochs": 20}),
+    "lenet-modern": ("lenet", "modern", BEST, {}),
+    "mynet-modern": ("mynet", "modern", {}, {}),
+    "vgg-modern": ("vgg", "modern", {}, {}),
+    "nin-modern": ("nin", "modern", {}, {}),
+    "googlenet-modern": ("googlenet", "modern", {}, {}),
+    "resnet-modern": ("resnet", "modern", {}, {}),
+    "vgg-report": ("vgg", "report", {}, {}),
+    "nin-report": ("nin", "report", {}, {}),
+    "googlenet-report": ("googlenet", "report", {}, {}),
+    "resnet-report": ("resnet", "report", {}, {}),
+}
+FIGURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+def main(
+    runs: str = typer.Option(",".join(RUNS), help="names, separated by commas"),
+    seeds: int = typer.Option(5, min=1, help="seeds 0 to N−1"),
+    device: str = typer.Option("auto", help="as in params.yaml"),
+    output: Path = typer.Option(Path("benchmarks/results/full_scale.json"), help="where records are kept"),
+) -> None:
+    """Run what is not yet recorded and print mean and spread of every run asked for."""
+    names = runs.split(",")
+    for name in names:
+        if name not in RUNS:
+            raise UserError(f"there is no run {name!r}; known are {', '.join(RUNS)}.")
+    records = json.loads(output.read_text()) if output.exists() else []
+    for name in names:
+        for seed in range(seeds):
+            if not any(record["run"] == name and record["seed"] == seed for record in records):
+                records.append(_record(name, seed, device))
+                text = ",\n".join(json.dumps(record, sort_keys=True) for record in records)
+                artifacts.write_text(output, f"[\n{text}\n]\n")
+        _print_summary(name, [record for record in records if record["run"] == name])
+
+
+def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
+    """Train one run with one seed and measure it on the test set."""
+    settings = params.load()
+    architecture, recipe, options, changes = RUNS[name]
+    run = getattr(settings.models[architecture], recipe).full.model_copy(update=changes)
+    device = choose_device(device_name)
+    trained = train_classifier(
+        architecture,
+        settings.models[architecture].options | options,
+        artifacts.load_info("fashion_mnist"),
+        artifacts.load_split("fashion_mnist", "train"),
+        run,
+        recipe=recipe,
+        seed=seed,
+        held_out=settings.validation_share,
+        device=device,
+        name=f"{name}-{seed}",
+    )
+    test = artifacts.load_split("fashion_mnist", "test")
+    data = torch.tensor(test.images, device=device), torch.tensor(test.labels, device=device)
+    figures = {f"test_{key}": value for key, value in evaluate(ClassifierTask(trained.classifier, run), data, seed).items()}
+    record = {"run": name, "seed": seed, "n_test": len(test.labels)} | trained.metrics() | figures | trained.timing()
+    record |= {"settings": trained.classifier.meta["settings"], "options": trained.classifier.meta["options"]}
+    trained.finish()
+    return record | {"device": describe(device), "torch": torch.__version__, "machine": platform.machine()}
+
+
+def _print_summary(name: str, records: list[dict[str, Any]]) -> None:
+    parts = []
+    for figure in FIGURES:
+        values = [record[figure] for record in records]
+        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+        parts.append(f"{figure} {statistics.mean(values):.4f}{spread}")
+    print(f"{name} (n={len(records)}): {', '.join(parts)}", file=sys.stdout, flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""cnnlab: a reproducible laboratory for convolutional networks, run by DVC."""

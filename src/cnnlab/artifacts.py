@@ -1,0 +1,195 @@
+"""Where every file of the project lies, in what format, and how it is written: whole or not at all."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cnnlab.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Part = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures, uint8 [n, channels, height, width], and their labels, int64 [n]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set beside its pictures; `light_on_dark` is False for photographs."""
+
+    name: str
+    class_names: tuple[str, ...]
+    channels: int
+    height: int
+    width: int
+    licence: str
+    source: str
+    light_on_dark: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.channels, self.height, self.width
+
+
+def dataset_dir(name: str) -> Path:
+    """The folder of a downloaded data set."""
+    return Path("data") / name
+
+
+def model_path(architecture: str) -> Path:
+    """The trained weights."""
+    return Path("models") / f"{architecture}.pt"
+
+
+def onnx_path(architecture: str, kind: Literal["", "features", "int8"] = "") -> Path:
+    """An exported file: the lean one, the one with every tap, or the quantised one."""
+    return Path("models") / (f"{architecture}.{kind}.onnx" if kind else f"{architecture}.onnx")
+
+
+def metrics_path(group: str, name: str) -> Path:
+    """metrics/GROUP/NAME.json: flat, deterministic; wall-clock figures go to the group `timing`."""
+    return Path("metrics") / group / f"{name}.json"
+
+
+def curve_path(architecture: str) -> Path:
+    """The training curve: one row for each point, written as training goes."""
+    return Path("plots") / "train" / f"{architecture}.csv"
+
+
+def test_plots_dir(architecture: str) -> Path:
+    """The pictures of a test: confusion, per-class figures, worst mistakes."""
+    return Path("plots") / "test" / architecture
+
+
+def checkpoint_dir() -> Path:
+    """Where unfinished training waits: outside DVC's outs, which it deletes before each run."""
+    return Path(".checkpoints")
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place when the block ends well.
+
+    On any failure the temporary file is removed and what was there before stays; a full disk, a missing right
+    or a read-only folder is a UserError.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        raise UserError(f"{path} could not be written: {error.strerror or error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write bytes, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
+    """Write a flat JSON object: sorted keys, floats to 6 significant digits, nothing non-finite."""
+    rounded = {key: _rounded(key, value) for key, value in sorted(values.items())}
+    write_text(path, json.dumps(rounded, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not here: `dvc repro` makes it.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise UserError(f"{path} is not JSON: remove it and run `dvc repro`.") from None
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of the same keys as CSV with a header; floats to 6 significant digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _rounded(key, value) for key, value in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Write one array as .npy, without pickle."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: str | Path, *, mmap: bool = True) -> np.ndarray:
+    """Read an .npy file, mapped into memory unless told otherwise; never unpickles."""
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not here: `dvc repro` makes it.") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path} is not a whole .npy file ({error}): remove it and run `dvc repro`.") from None
+
+
+def write_figure(path: str | Path, figure: "Figure", *, dpi: int = 100) -> None:
+    """Write a figure as PNG with the same bytes each time (no date, no version of the drawing library)."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def save_dataset(info: DatasetInfo, train: Split, test: Split) -> None:
+    """Write a data set: data/NAME/{train,test}/{images,labels}.npy and data/NAME/dataset.json."""
+    folder = dataset_dir(info.name)
+    for part, split in (("train", train), ("test", test)):
+        write_array(folder / part / "images.npy", split.images)
+        write_array(folder / part / "labels.npy", split.labels)
+    write_text(folder / "dataset.json", json.dumps(asdict(info), indent=2, sort_keys=True) + "\n")
+
+
+def load_info(dataset: str) -> DatasetInfo:
+    """Read data/NAME/dataset.json."""
+    values = read_json(dataset_dir(dataset) / "dataset.json")
+    return DatasetInfo(**{**values, "class_names": tuple(values["class_names"])})
+
+
+def load_split(dataset: str, part: Part) -> Split:
+    """Read one part of a data set, mapped into memory."""
+    folder = dataset_dir(dataset) / part
+    return Split(read_array(folder / "images.npy"), read_array(folder / "labels.npy"))
+
+
+def _rounded(key: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{key} is {value}: a metric must be finite")
+        return float(f"{value:.6g}")
+    return value

@@ -1,0 +1,144 @@
+"""The table of data sets that can be fetched: adding one is adding one entry."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+GZIP = ".gz"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A published file: its size in bytes and its checksum, `sha256:…` or `md5:…`.
+
+    `of_content` says that both are of the decompressed content, so that the file may also lie there unpacked
+    under its name without .gz; otherwise they are of the file as published.
+    """
+
+    name: str
+    size: int
+    checksum: str
+    of_content: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which the file may lie in a folder."""
+        return (self.name, self.name.removesuffix(GZIP)) if self.of_content else (self.name,)
+
+    @property
+    def largest(self) -> int:
+        """The most bytes a download may have: gzip adds under a thousandth to what it cannot compress."""
+        return self.size + self.size // 1000 + 1024 if self.of_content else self.size
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A published data set; `torchvision` names the class there that knows its addresses."""
+
+    name: str
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]  # channels, height, width
+    format: Literal["idx", "cifar"]
+    files: tuple[DataFile, ...]  # idx: training pictures and labels, then test pictures and labels
+    torchvision: str
+    licence: str
+    source: str
+    light_on_dark: bool
+    debian_package: str = ""
+    debian_folder: str = ""
+
+
+def _idx_files(
+    checksums: tuple[str, ...], sizes: tuple[int, ...], *, of_content: bool
+) -> tuple[DataFile, ...]:
+    stems = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    return tuple(
+        DataFile(f"{stem}-ubyte{GZIP}", size, checksum, of_content)
+        for stem, size, checksum in zip(stems, sizes, checksums, strict=True)
+    )
+
+
+FASHION_MNIST = DataSet(
+    name="fashion_mnist",
+    class_names=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    shape=(1, 28, 28),
+    format="idx",
+    files=_idx_files(
+        (
+            "sha256:c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "sha256:bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "sha256:5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "sha256:0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+        (47_040_016, 60_008, 7_840_016, 10_008),
+        of_content=True,
+    ),
+    torchvision="FashionMNIST",
+    licence="MIT, Copyright © 2017 Zalando SE",
+    source="https://github.com/zalandoresearch/fashion-mnist",
+    light_on_dark=True,
+    debian_package="dataset-fashion-mnist",
+    debian_folder="usr/share/datasets/fashion-mnist",
+)
+
+MNIST = DataSet(
+    name="mnist",
+    class_names=tuple("0123456789"),
+    shape=(1, 28, 28),
+    format="idx",
+    files=_idx_files(
+        (
+            "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "md5:d53e105ee54ea40749a09fcbcd1e9432",
+            "md5:9fb629c4189551a2d022fa330f9573f3",
+            "md5:ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+        (9_912_422, 28_881, 1_648_877, 4_542),
+        of_content=False,
+    ),
+    torchvision="MNIST",
+    licence="CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
+    source="http://yann.lecun.com/exdb/mnist/",
+    light_on_dark=True,
+)
+
+KMNIST = DataSet(
+    name="kmnist",
+    class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    shape=(1, 28, 28),
+    format="idx",
+    files=_idx_files(
+        (
+            "md5:bdb82020997e1d708af4cf47b453dcf7",
+            "md5:e144d726b3acfaa3e44228e80efcd344",
+            "md5:5c965bf0a639b31b8f53240b1b52f4d7",
+            "md5:7320c461ea6c1c855c0b718fb2a4b134",
+        ),
+        (18_165_135, 29_497, 3_041_136, 5_120),
+        of_content=False,
+    ),
+    torchvision="KMNIST",
+    licence="CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
+    source="https://github.com/rois-codh/kmnist",
+    light_on_dark=True,
+)
+
+CIFAR10 = DataSet(
+    name="cifar10",
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    shape=(3, 32, 32),
+    format="cifar",
+    files=(
+        DataFile(
+            "cifar-10-python.tar.gz", 170_498_071, "md5:c58f30108f718f92721af3b95e74349a", of_content=False
+        ),
+    ),
+    torchvision="CIFAR10",
+    licence="none stated; Alex Krizhevsky, Vinod Nair and Geoffrey Hinton",
+    source="https://www.cs.toronto.edu/~kriz/cifar.html",
+    light_on_dark=False,
+)
+
+DATA_SETS = {entry.name: entry for entry in (FASHION_MNIST, MNIST, KMNIST, CIFAR10)}

@@ -1,0 +1,167 @@
+"""An exported network, opened with onnxruntime: pixels in, logits or any named output out. Needs no torch."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from cnnlab.errors import UserError
+from cnnlab.metrics import softmax
+
+# metadata_props holds strings: these keys are plain text, every other key is JSON.
+TEXT_KEYS = frozenset({"architecture", "title", "dataset", "licence", "first_convolution", "precision"})
+NEEDED_KEYS = frozenset({"class_names", "dataset", "architecture", "shape", "temperature", "novelty"})
+MAX_BYTES = 2**31  # a protobuf message cannot be larger
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_session(path: str | Path, threads: int | None = None) -> ort.InferenceSession:
+    """Open an ONNX file on the CPU with a fixed number of threads (all cores unless told otherwise).
+
+    Raises UserError for a file that is missing, unreadable, cut off or not ONNX. The file is read whole first, so
+    it cannot pull in other files by naming them as external data.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is too large to be an ONNX model in one file.")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is not here: `dvc repro` makes the models.") from None
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
+    return session_of(data, str(path), threads)
+
+
+def session_of(data: bytes, name: str, threads: int | None = None) -> ort.InferenceSession:
+    """Open a serialised ONNX model; `name` is what an error calls it."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = available_cores() if threads is None else threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4  # only what is fatal: errors reach the caller as exceptions
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise UserError(
+            f"{name} is not an ONNX model that onnxruntime {ort.__version__} can open ({_first_line(error)}): "
+            "it may be cut off or of another kind."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier that `cnnlab` exported: its session and what its metadata says.
+
+    `meta` is the file's metadata_props, decoded. The input is uint8 [n, channels, height, width], the data set's own
+    pixels; scaling and normalising are inside the graph.
+    """
+
+    session: ort.InferenceSession
+    meta: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int | None = None) -> "Model":
+        """Open a classifier; UserError where the file is missing, broken or not one of ours."""
+        return cls.of(open_session(path, threads), str(path))
+
+    @classmethod
+    def of(cls, session: ort.InferenceSession, name: str) -> "Model":
+        """Wrap an open session; UserError where it is not a classifier of ours, `name` being what it is called."""
+        inputs = [(value.name, value.type) for value in session.get_inputs()]
+        outputs = {value.name for value in session.get_outputs()}
+        if inputs != [("image", "tensor(uint8)")] or "logits" not in outputs:
+            raise UserError(f"{name} is an ONNX model, but not one of cnnlab's classifiers (uint8 image in, logits out).")
+        meta = decode(session.get_modelmeta().custom_metadata_map, name)
+        missing = sorted(NEEDED_KEYS - meta.keys())
+        if missing:
+            raise UserError(f"{name} lacks the metadata {', '.join(missing)}: export it again with `dvc repro`.")
+        return cls(session, meta)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the logits."""
+        return tuple(self.meta["class_names"])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        channels, height, width = self.meta["shape"]
+        return channels, height, width
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by before the softmax, fitted on validation."""
+        return float(self.meta["temperature"])
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        """Every named output: ("logits",) in a lean file; in a features file each tap too."""
+        return tuple(value.name for value in self.session.get_outputs())
+
+    def logits(self, images: np.ndarray, batch: int = 256) -> np.ndarray:
+        """Raw logits, float32 [n, classes], of pictures uint8 [n, channels, height, width]."""
+        parts = [part["logits"] for part in self.outputs(images, ("logits",), batch)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.class_names)), np.float32)
+
+    def outputs(
+        self, images: np.ndarray, names: Sequence[str] | None = None, batch: int = 256
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """The named outputs (all of them unless told otherwise), one dict for each batch of pictures, in order."""
+        wanted = list(self.output_names if names is None else names)
+        unknown = sorted(set(wanted) - set(self.output_names))
+        if unknown:
+            raise UserError(f"the model has no output {unknown[0]!r}; it has {', '.join(self.output_names)}.")
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.shape:
+            raise UserError(
+                f"the model takes uint8 pictures [n, {', '.join(map(str, self.shape))}], "
+                f"not {images.dtype} {list(images.shape)}."
+            )
+        for start in range(0, len(images), batch):
+            part = np.ascontiguousarray(images[start : start + batch])
+            values = self.session.run(wanted, {"image": part})
+            yield dict(zip(wanted, (np.asarray(value) for value in values), strict=True))
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float64 [n, classes]: softmax(logits / temperature)."""
+        return softmax(logits, self.temperature)
+
+
+def encode(meta: dict[str, Any]) -> dict[str, str]:
+    """Metadata as the strings that metadata_props holds."""
+    return {
+        key: str(value) if key in TEXT_KEYS else json.dumps(value, sort_keys=True, ensure_ascii=False)
+        for key, value in meta.items()
+    }
+
+
+def decode(properties: dict[str, str], name: str) -> dict[str, Any]:
+    """The metadata behind metadata_props; UserError naming the key whose value is not JSON."""
+    meta: dict[str, Any] = {}
+    for key, text in properties.items():
+        try:
+            meta[key] = text if key in TEXT_KEYS else json.loads(text)
+        except json.JSONDecodeError:
+            if key in NEEDED_KEYS:
+                raise UserError(f"{name}: the metadata {key} is not JSON: export it again.") from None
+            meta[key] = text
+    return meta
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -1,0 +1,141 @@
+"""The registry of architectures: a file of this folder is an architecture, named after the file.
+
+Listing them imports no torch; building one imports its file alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from cnnlab.errors import UserError
+
+if TYPE_CHECKING:
+    from cnnlab.models.blocks import Network
+
+SMALLEST_SIDE, LARGEST_SIDE = 8, 256  # pixels: the sides of the pictures that an architecture is offered
+_SHARED = {"blocks", "summary"}  # the files of this folder that are no architecture
+
+
+def names() -> list[str]:
+    """The architectures there are, in alphabetical order."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED)
+
+
+def build(
+    name: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Any] | None = None
+) -> Network:
+    """Build architecture `name` for pictures of `shape` (channels, height, width) and `classes` classes.
+
+    Initial weights are drawn from torch's default generator, on its default device. Raises UserError for an
+    unknown architecture or option, an impossible value, fewer than two classes, or pictures of a wrong size.
+    """
+    architecture = load(name)
+    shape = _checked_shape(shape)
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise UserError(f"{name} tells classes apart, so it needs at least 2 of them, not {classes!r}.")
+    checked = check_options(name, options or {})
+    try:
+        return _tried(architecture, shape, classes, checked)
+    except RuntimeError:  # what torch raises where a layer would have no output
+        least = _smallest_side(architecture, shape[0], classes, checked)
+        if least <= min(shape[1:]):
+            raise  # not for want of pixels
+    raise UserError(
+        f"{name} with these options needs pictures of at least {least}×{least} pixels, "
+        f"and these are {shape[1]}×{shape[2]}."
+    )
+
+
+def load(name: str) -> type[Network]:
+    """The class of architecture `name`, the one Network of its file; UserError for an unknown name."""
+    if name not in names():
+        raise UserError(
+            f"there is no architecture {name!r}{_hint(name, names())}; known are {', '.join(names())}."
+        )
+    from cnnlab.models.blocks import Network
+
+    module = importlib.import_module(f"{__name__}.{name}")
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Network) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__file__} must define exactly one Network, and it defines {len(found)}")
+    return found[0]
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of architecture `name`, checked against its constructor's annotations.
+
+    Raises UserError naming the option, the value and what is allowed.
+    """
+    constructor = load(name).__init__
+    _self, _shape, _classes, *allowed = inspect.signature(constructor).parameters
+    types = get_type_hints(constructor, include_extras=True)
+    checked = {}
+    for option, value in options.items():
+        if option not in allowed:
+            known = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+            raise UserError(f"{name} has no option {option!r}{_hint(option, allowed)}; {known}.")
+        try:
+            checked[option] = TypeAdapter(types[option]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise UserError(_refusal(name, option, value, error)) from None
+    return checked
+
+
+def _refusal(name: str, option: str, value: object, error: ValidationError) -> str:
+    """One sentence on the first fault that pydantic found in an option's value."""
+    fault = error.errors(include_url=False)[0]
+    allowed = fault["msg"][:1].lower() + fault["msg"][1:]
+    choices = fault.get("ctx", {}).get("expected", "")
+    near = _hint(value, [choice.strip("' ") for choice in choices.replace(" or ", ",").split(",")])
+    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+    return f"{name}: option {option!r} is {shown}, which is not allowed{near}: {allowed}."
+
+
+def _hint(wrong: object, right: list[str]) -> str:
+    near = get_close_matches(wrong, right, n=1) if isinstance(wrong, str) else []
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _checked_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape as a tuple of plain ints; UserError unless it is a picture's."""
+    channels, *sides = (int(size) for size in shape)
+    if len(sides) != 2 or channels < 1 or min(sides) < SMALLEST_SIDE or max(sides) > LARGEST_SIDE:
+        raise UserError(
+            f"pictures must have at least one channel and {SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side, "
+            f"and these are (channels, height, width) = {tuple(shape)}."
+        )
+    return channels, sides[0], sides[1]
+
+
+def _tried(
+    architecture: type[Network], shape: tuple[int, int, int], classes: int, options: dict[str, Any]
+) -> Network:
+    """A new network that has given logits for one blank picture; RuntimeError if a layer has no output."""
+    import torch
+
+    network = architecture(shape, classes, **options).eval()
+    with torch.no_grad():
+        network(torch.zeros(1, *shape))
+    return network.train()
+
+
+def _smallest_side(architecture: type[Network], channels: int, classes: int, options: dict[str, Any]) -> int:
+    """The side in pixels of the smallest square picture that the architecture takes."""
+    for side in range(SMALLEST_SIDE, LARGEST_SIDE):
+        try:
+            _tried(architecture, (channels, side, side), classes, options)
+        except RuntimeError:
+            continue
+        return side
+    return LARGEST_SIDE

@@ -1,0 +1,168 @@
+"""What the architectures share: the base class with its taps, activations, pooling and initial weights."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+from torch import Tensor, nn
+
+from cnnlab.params import Activation, Normalisation, Pooling, Probability
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "GlobalAveragePool",
+    "KernelSize",
+    "Network",
+    "Normalisation",
+    "Pooling",
+    "Probability",
+    "Shape",
+    "Tap",
+    "Width",
+    "activate_and_pool",
+    "initialise",
+    "initialise_xavier",
+    "normalise",
+    "untapped",
+]
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise PydanticCustomError("odd", "input should be odd")
+    return size
+
+
+Shape = tuple[int, int, int]  # channels, height, width
+Tap = Callable[[str, Tensor], Tensor]  # told a name and a tensor, gives the tensor back
+Width = Annotated[int, Field(ge=1, le=1024)]  # output channels of a convolution
+KernelSize = Annotated[int, Field(ge=1, le=11), AfterValidator(_odd)]  # pixels
+
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+_SATURATING = {"sigmoid", "tanh"}
+_NOT_MONOTONE = {"gelu", "silu"}  # both dip below zero before they rise
+
+
+def untapped(name: str, value: Tensor) -> Tensor:
+    """The tap that keeps nothing."""
+    return value
+
+
+class Network(nn.Module):
+    """A classifier of pictures that can give its named intermediate outputs, its taps, beside its logits.
+
+    A subclass is built from (shape, classes, **options) and writes `features` and `classify`, calling
+    `x = tap(name, x)` where a layer's output has a name. Convolution taps are raw: before normalisation and
+    activation. No layer may write in place into a tensor that has been tapped.
+    """
+
+    title: ClassVar[str]  # as the field writes it
+    embed_layers: ClassVar[
+        tuple[str, str, str]
+    ]  # taps: second convolution, first fully connected or pooled, final
+    map_layers: ClassVar[
+        tuple[str, ...]
+    ]  # taps whose channels are shown as pictures: raw convolution outputs
+    first_convolution: ClassVar[str]  # key of the first layer's weights in the state dict
+
+    def features(self, x: Tensor, tap: Tap) -> Tensor:
+        """The convolutional part: pictures [n, c, h, w] to feature maps [n, k, i, j]."""
+        raise NotImplementedError
+
+    def classify(self, maps: Tensor, tap: Tap) -> Tensor:
+        """What follows: feature maps [n, k, i, j] to logits [n, classes]."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures [n, c, h, w], normalised float, to logits [n, classes]."""
+        return self.classify(self.features(x, untapped), untapped)
+
+    def taps(self, x: Tensor) -> dict[str, Tensor]:
+        """Every named output for pictures [n, c, h, w], in the order of computation; the last is "final"."""
+        outputs: dict[str, Tensor] = {}
+
+        def keep(name: str, value: Tensor) -> Tensor:
+            outputs[name] = value
+            return value
+
+        outputs["final"] = self.classify(self.features(x, keep), keep)
+        return outputs
+
+    def flattened_size(self, shape: Shape) -> int:
+        """Length of a picture's flattened feature maps, found by trying a blank one; for use while building.
+
+        (A dry run on the meta device would need no arithmetic, but its first call costs seconds of imports.)
+        """
+        self.eval()
+        with torch.no_grad():
+            size = self.features(torch.zeros(1, *shape), untapped).numel()
+        self.train()
+        return size
+
+
+class GlobalAveragePool(nn.Module):
+    """The mean of each feature map: [n, k, i, j] to [n, k]. (Lin, Chen and Yan 2014, section 3.2.)"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def activate_and_pool(act: Activation, pool: nn.Module) -> nn.Sequential:
+    """An activation followed by pooling, computed in the cheaper order where both orders agree.
+
+    A monotone activation and a maximum commute, in value and in gradient, so only the pooled maps, a quarter
+    for 2×2, need be activated. An average, or an activation that is not monotone, does not commute.
+    """
+    layers = OrderedDict(act=ACTIVATIONS[act](), pool=pool)
+    if isinstance(pool, nn.MaxPool2d) and act not in _NOT_MONOTONE:
+        layers.move_to_end("act")
+    return nn.Sequential(layers)
+
+
+def normalise(norm: Normalisation, width: int, dimensions: Literal[1, 2]) -> nn.Module:
+    """Batch normalisation of `width` features ([n, width]) or maps ([n, width, h, w]), or nothing at all."""
+    if norm == "none":
+        return nn.Identity()
+    return nn.BatchNorm2d(width) if dimensions == 2 else nn.BatchNorm1d(width)
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, act: Activation, generator: torch.Generator | None = None) -> None:
+    """Draw the weights that suit the activation: Xavier where it saturates, else Kaiming; biases are zero.
+
+    He, Zhang, Ren and Sun 2015, section 2.2: a variance of 2 / fan-in keeps the signal's size through layers
+    with a rectifier. Without it the deep networks that have no normalisation do not start to learn.
+    """
+    if act in _SATURATING:
+        initialise_xavier(network, generator)
+        return
+    for layer in _weighted(network):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+
+
+@torch.no_grad()
+def initialise_xavier(network: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Xavier-uniform weights, zero biases, in every convolution and linear layer (Glorot and Bengio 2010)."""
+    for layer in _weighted(network):
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+
+
+def _weighted(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """The convolutions and linear layers, their biases set to zero."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    for layer in layers:
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return layers

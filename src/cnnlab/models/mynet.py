@@ -1,0 +1,80 @@
+"""MyNet: the network that report A designed for Fashion-MNIST, and whose inner layers it shows.
+
+Small kernels, three convolutions, each layer but the last followed by batch normalisation (Ioffe and Szegedy
+2015) and ReLU. The report gives its network pictures of 28×28 padded to 32×32; here the network pads by
+itself, with zeros, up to the next multiple of eight. The optimiser and its rate are not in the report.
+"""
+
+from torch import Tensor, nn
+
+from cnnlab.models.blocks import (
+    ACTIVATIONS,
+    Activation,
+    Network,
+    Normalisation,
+    Shape,
+    Tap,
+    initialise,
+    normalise,
+)
+
+MULTIPLE = 8  # pixels: the padded side is a multiple of this
+
+
+class MyNet(Network):
+    """Three convolutions and two fully connected layers; shapes are for 1×28×28.
+
+    Nine taps, named as in the report: conv1, conv2, conv3 and fc1 are raw; bn1 to bn4 follow normalisation
+    and activation, before pooling; with norm "none" they keep their names and follow the activation alone.
+    norm: batch normalisation after every layer but the last, or none. act: the activation after them.
+    """
+
+    title = "MyNet"
+    embed_layers = ("conv2", "fc1", "final")
+    map_layers = ("conv1", "conv2", "conv3")
+    first_convolution = "conv1.weight"
+
+    def __init__(
+        self, shape: Shape, classes: int, norm: Normalisation = "batch", act: Activation = "relu"
+    ) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.pad = nn.ZeroPad2d((*_padding(width), *_padding(height)))
+        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1)
+        self.bn1 = normalise(norm, 16, 2)
+        self.act1 = ACTIVATIONS[act]()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
+        self.bn2 = normalise(norm, 32, 2)
+        self.act2 = ACTIVATIONS[act]()
+        self.pool2 = nn.MaxPool2d(2)
+        self.conv3 = nn.Conv2d(32, 64, 3, padding=1)
+        self.bn3 = normalise(norm, 64, 2)
+        self.act3 = ACTIVATIONS[act]()
+        self.flatten = nn.Flatten()
+        self.fc1 = nn.Linear(self.flattened_size(shape), 512)
+        self.bn4 = normalise(norm, 512, 1)
+        self.act4 = ACTIVATIONS[act]()
+        self.fc2 = nn.Linear(512, classes)
+        initialise(self, act)
+
+    def features(self, x: Tensor, tap: Tap) -> Tensor:
+        x = self.pad(x)  # 1×32×32
+        x = tap("conv1", self.conv1(x))  # 16×32×32
+        x = self.pool1(tap("bn1", self.act1(self.bn1(x))))  # 16×16×16
+        x = tap("conv2", self.conv2(x))  # 32×16×16
+        x = self.pool2(tap("bn2", self.act2(self.bn2(x))))  # 32×8×8
+        x = tap("conv3", self.conv3(x))  # 64×8×8
+        return tap("bn3", self.act3(self.bn3(x)))
+
+    def classify(self, maps: Tensor, tap: Tap) -> Tensor:
+        x = self.flatten(maps)  # 4096
+        x = tap("fc1", self.fc1(x))  # 512
+        x = tap("bn4", self.act4(self.bn4(x)))
+        return self.fc2(x)  # classes
+
+
+def _padding(side: int) -> tuple[int, int]:
+    """Pixels before and after that bring a side up to a multiple of MULTIPLE, the picture in the middle."""
+    missing = -side % MULTIPLE
+    return missing // 2, missing - missing // 2

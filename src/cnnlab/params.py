@@ -1,0 +1,191 @@
+"""The schema of params.yaml: every key, its type and what it may be, checked as a whole before any work."""
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from cnnlab.errors import UserError
+
+Activation = Literal["sigmoid", "relu", "tanh", "leaky_relu", "elu", "gelu", "silu"]
+Normalisation = Literal["none", "batch"]
+Pooling = Literal["avg", "max"]
+Budget = Literal["smoke", "quick", "full"]
+Recipe = Literal["modern", "report"]
+DatasetName = Literal["fashion_mnist", "mnist", "kmnist", "cifar10", "folder"]
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("a device is auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
+class Block(BaseModel):
+    """A block of params.yaml: frozen, strict types, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Run(Block):
+    """What one training run does: models.ARCH.RECIPE.BUDGET."""
+
+    epochs: Annotated[float, Field(gt=0, le=10_000)]
+    batch_size: Annotated[int, Field(ge=2, le=60_000)] = 256
+    learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    label_smoothing: Probability = 0.0
+    flip: bool = False
+    shift: Annotated[int, Field(ge=0, le=32)] = 0
+    erase: Probability = 0.0
+
+
+class Budgets(Block):
+    """One Run for each budget."""
+
+    smoke: Run
+    quick: Run
+    full: Run
+
+
+class Model(Block):
+    """One architecture: its own options and its runs under both recipes."""
+
+    options: dict[str, Any] = {}  # the architecture checks them by its constructor
+    modern: Budgets
+    report: Budgets
+
+
+class Folder(Block):
+    """The user's own pictures, for dataset: folder."""
+
+    path: Annotated[str, Field(min_length=1)]
+    size: Annotated[int, Field(ge=28, le=96)]
+    mode: Literal["grey", "rgb"]
+
+
+class EmbedBudget(Block):
+    """How many test pictures are embedded and for how long."""
+
+    pictures: Annotated[int, Field(ge=50, le=1_000_000)]
+    iterations: Annotated[int, Field(ge=50, le=10_000)]
+
+
+class Embed(Block):
+    """PCA and t-SNE of inner layers."""
+
+    perplexity: Annotated[float, Field(ge=2, le=1000)]
+    smoke: EmbedBudget
+    quick: EmbedBudget
+    full: EmbedBudget
+
+
+class Params(Block):
+    """The whole of params.yaml."""
+
+    act: Activation
+    norm: Normalisation
+    pool: Pooling
+    kernel_size: Literal[1, 3, 5, 7, 9, 11]
+    channels: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
+    budget: Budget
+    recipe: Recipe
+    device: Annotated[str, AfterValidator(_device)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    dataset: DatasetName
+    validation_share: Annotated[float, Field(gt=0, le=0.5)]
+    folder: Folder
+    models: Annotated[dict[str, Model], Field(min_length=1)]
+    embed: Embed
+
+    @property
+    def held_out(self) -> float:
+        """The share of the training pictures that validates; a folder is split 70/15/15, its 15 % test part first."""
+        return 0.15 / 0.85 if self.dataset == "folder" else self.validation_share
+
+    def options(self, architecture: str) -> dict[str, Any]:
+        """An architecture's own options: LeNet's are the switches at the top."""
+        if architecture == "lenet":
+            return {name: getattr(self, name) for name in ("act", "norm", "pool", "kernel_size", "channels")}
+        return self.models[architecture].options
+
+    def run(self, architecture: str) -> Run:
+        """The settings of one architecture under the chosen recipe and budget."""
+        if architecture not in self.models:
+            raise UserError(
+                f"params.yaml: there is no architecture {architecture!r} under models; "
+                f"known are {', '.join(self.models)}."
+            )
+        budgets: Budgets = getattr(self.models[architecture], self.recipe)
+        return getattr(budgets, self.budget)
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml; UserError names the key, the value and what is allowed."""
+    try:
+        raw = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not here: run this in the project's root folder.") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_sentence(error)}") from None
+
+
+def parse_flags(arguments: list[str]) -> dict[str, Any]:
+    """An architecture's options from flags: `--act relu --channels 6 --channels 16`; a repeated flag is a list."""
+    flags: dict[str, Any] = {}
+    if len(arguments) % 2 or not all(name.startswith("--") for name in arguments[::2]):
+        raise UserError(f"{' '.join(arguments)!r} is not a list of `--option value` pairs.")
+    for flag, text in zip(arguments[::2], arguments[1::2], strict=True):
+        name, value = flag.removeprefix("--").replace("-", "_"), YAML(typ="safe").load(text)
+        if name in flags:
+            flags[name] = [*(flags[name] if isinstance(flags[name], list) else [flags[name]]), value]
+        else:
+            flags[name] = value
+    return flags
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault of a validation as one sentence, and how many more there are."""
+    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
+    first = faults[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        allowed = _siblings(first["loc"])
+        near = get_close_matches(str(first["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        text = f"unknown key {key!r}; {hint}Allowed there: {', '.join(allowed)}."
+    elif first["type"] == "missing":
+        text = f"the key {key!r} is missing."
+    else:
+        text = f"{key} is {_shown(first['input'])}, which is not allowed: {_lower(first['msg'].removeprefix('Value error, '))}."
+    more = len(faults) - 1
+    return text if not more else f"{text} ({more} more fault{'s' if more > 1 else ''} after this one.)"
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the block around `location` allows."""
+    block: Any = Params
+    for part in location[:-1]:
+        if isinstance(block, type) and issubclass(block, Block) and part in block.model_fields:
+            block = block.model_fields[str(part)].annotation
+            block = Model if block == dict[str, Model] else block
+    return list(block.model_fields)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

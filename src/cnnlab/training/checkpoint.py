@@ -1,0 +1,53 @@
+"""Unfinished training on disk: whole or not at all, and only ever resumed by the very same settings, data and code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+
+import cnnlab
+from cnnlab import artifacts
+
+CODE = ("training", "models", "data", "vae", "params.py", "artifacts.py")  # what a training run's result hangs on
+
+
+class Checkpoint:
+    """One run's checkpoint file, named by a hash of all that its result depends on."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any], arrays: list[np.ndarray]) -> None:
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        key.update(torch.__version__.encode())
+        for array in arrays:
+            key.update(np.ascontiguousarray(array).data)
+        for source in _sources():
+            key.update(source.read_bytes())
+        self.path = artifacts.checkpoint_dir() / f"{name}-{key.hexdigest()[:16]}.pt"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the state, replacing the one before."""
+        with artifacts.atomic_write(self.path) as temporary:
+            torch.save(dict(state), temporary)
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state, or None where there is none or it can't be read (never unpickles code)."""
+        if not self.path.exists():
+            return None
+        try:
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, UnpicklingError, ValueError):
+            return None
+
+    def remove(self) -> None:
+        """Forget the run: it is finished."""
+        self.path.unlink(missing_ok=True)
+
+
+def _sources() -> list[Path]:
+    root = Path(cnnlab.__file__).parent
+    paths = [root / name for name in CODE]
+    return sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]) if file.exists())

@@ -1,0 +1,169 @@
+"""One training run of a classifier, from pictures to the kept weights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cnnlab import models
+from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.data.split import stratified_split
+from cnnlab.models.blocks import initialise_xavier
+from cnnlab.params import Recipe, Run
+from cnnlab.training.checkpoint import Checkpoint
+from cnnlab.training.classifier import Classifier, ClassifierTask
+from cnnlab.training.devices import describe
+from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit
+from cnnlab.training.recipe import peak_rate
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier, its curve, and its figures on the whole validation set (none under the report's recipe)."""
+
+    classifier: Classifier
+    progress: Progress
+    validation: Row
+    training_pictures: int
+    validation_pictures: int
+    checkpoint: Checkpoint
+
+    def metrics(self) -> dict[str, Any]:
+        """Deterministic figures of the kept point of the curve, and of the whole validation set."""
+        kept = self.progress.rows[self.progress.best_row]
+        return {
+            "parameters": sum(parameter.numel() for parameter in self.classifier.parameters()),
+            "epochs": self.progress.rows[-1]["epoch"],
+            "best_epoch": kept["epoch"],
+            "train_loss": kept["train_loss"],
+            "train_accuracy": kept["train_accuracy"],
+            **{f"validation_{name}": value for name, value in self.validation.items()},
+            "n_train": self.training_pictures,
+            "n_validation": self.validation_pictures,
+            "seed": self.classifier.meta["seed"],
+        }
+
+    def timing(self) -> dict[str, Any]:
+        """Seconds in training steps and pictures a second; wall-clock figures, kept apart."""
+        seconds = self.progress.seconds
+        return {"train_seconds": seconds, "examples_per_second": self.progress.pictures / seconds}
+
+    def summary(self) -> str:
+        """The outcome in words."""
+        kept = self.progress.rows[self.progress.best_row]
+        held_out = f"validation accuracy {self.validation['accuracy']:.4f}, " if self.validation else ""
+        return (
+            f"{held_out}training accuracy {kept['train_accuracy']:.4f} at epoch {kept['epoch']:g} "
+            f"of {self.progress.rows[-1]['epoch']:g}"
+        )
+
+    def finish(self) -> None:
+        """Forget the checkpoint, once all has been written."""
+        self.checkpoint.remove()
+
+
+def train_classifier(
+    architecture: str,
+    options: Mapping[str, Any],
+    info: DatasetInfo,
+    split: Split,
+    run: Run,
+    *,
+    recipe: Recipe,
+    seed: int,
+    held_out: float,
+    device: torch.device,
+    name: str | None = None,
+    on_rows: Callable[[list[Row]], None] = lambda rows: None,
+) -> Trained:
+    """Train one architecture on the training part of a data set; resumes its own unfinished run.
+
+    Under the recipe modern the share `held_out` of each class validates and chooses the best point of the curve;
+    under report every picture trains and the last epoch is kept. UserError for an unknown architecture or option,
+    or a loss that is not finite.
+    """
+    name = name or architecture
+    train_index, validation_index = stratified_split(split.labels, held_out, seed)
+    if recipe == "report":
+        train_index, validation_index = np.arange(len(split.labels)), validation_index[:0]
+    train, validation = _on_device(split, train_index, device), _on_device(split, validation_index, device)
+    mean, std = _moments(train, recipe)
+    classifier = _build(architecture, options, info, mean, std, recipe, seed).to(device)
+    rate = peak_rate(run, recipe, str(options.get("act", "relu")))
+    settings = {"architecture": architecture, "options": dict(options), "recipe": recipe, "seed": seed}
+    settings |= asdict(info) | run.model_dump() | {"learning_rate": rate, "held_out": held_out}
+    checkpoint = Checkpoint(name, settings | {"device": describe(device)}, [split.images, split.labels])
+    plan = Plan(
+        name, run.epochs, run.batch_size, rate, recipe, seed, run.weight_decay,
+        keep=("accuracy", "max") if recipe == "modern" else None,
+    )  # fmt: skip
+    task = ClassifierTask(classifier, run)
+    has_validation = len(validation_index) > 0
+    progress = fit(task, train, validation if has_validation else None, plan, checkpoint=checkpoint, on_rows=on_rows)
+    figures = evaluate(task, validation, seed) if has_validation else {}
+    classifier.meta |= {
+        "settings": run.model_dump() | {"learning_rate": rate, "recipe": recipe, "epochs": run.epochs},
+        "seed": seed,
+        "validation_share": held_out,
+        "validation_accuracy": figures.get("accuracy"),
+        "validation_loss": figures.get("loss"),
+    }
+    return Trained(classifier.eval(), progress, figures, len(train_index), len(validation_index), checkpoint)
+
+
+def _on_device(split: Split, index: np.ndarray, device: torch.device) -> Data:
+    """The pictures of `index`, resident on the device as uint8."""
+    images = torch.from_numpy(np.ascontiguousarray(split.images[index]))
+    return images.to(device), torch.from_numpy(np.ascontiguousarray(split.labels[index])).to(device)
+
+
+def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:
+    """Each channel's mean and standard deviation over the training pictures, of pixels in [0, 1]; report: none."""
+    channels = train[0].shape[1]
+    if recipe == "report":
+        return [0.0] * channels, [1.0] * channels
+    counts = [torch.bincount(train[0][:, c].flatten().long(), minlength=256).cpu().numpy() for c in range(channels)]
+    values = np.arange(256) / 255
+    means = [float(count @ values / count.sum()) for count in counts]
+    spreads = [
+        float(np.sqrt(count @ (values - mean) ** 2 / count.sum())) for count, mean in zip(counts, means, strict=True)
+    ]
+    return means, [spread or 1.0 for spread in spreads]
+
+
+def _build(
+    architecture: str,
+    options: Mapping[str, Any],
+    info: DatasetInfo,
+    mean: list[float],
+    std: list[float],
+    recipe: Recipe,
+    seed: int,
+) -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights", 0))
+        network = models.build(architecture, info.shape, len(info.class_names), options)
+    if recipe == "report":
+        initialise_xavier(network, torch.Generator().manual_seed(derive_seed(seed, "xavier", 0)))
+    meta = {
+        "architecture": architecture,
+        "options": dict(options),
+        "dataset": info.name,
+        "class_names": list(info.class_names),
+        "shape": list(info.shape),
+        "mean": mean,
+        "std": std,
+        "licence": info.licence,
+        "light_on_dark": info.light_on_dark,
+    }
+    return _channels_last(Classifier(network, mean, std, meta))
+
+
+def _channels_last(classifier: Classifier) -> Classifier:
+    """Convolutions run fastest with the channels innermost."""
+    module: nn.Module = classifier.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    assert isinstance(module, Classifier)
+    return module

@@ -1,0 +1,44 @@
+"""Which device trains, and how it is kept deterministic."""
+
+import os
+
+import torch
+
+from cnnlab.errors import UserError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that `wanted` (auto, cpu, cuda, cuda:N, mps) names; UserError where it is not to be had.
+
+    auto takes a CUDA GPU, else Apple's, else the CPU: a fixed rule, never a timing.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            wanted = "cuda"
+        else:
+            wanted = "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device is {wanted!r}, but {torch.cuda.device_count()} CUDA GPUs are to be seen here; "
+            "say `device: auto` or `device: cpu`."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device is 'mps', but there is no Apple GPU here; say `device: auto` or `device: cpu`.")
+    _make_deterministic(device)
+    return device
+
+
+def _make_deterministic(device: torch.device) -> None:
+    """Ask CUDA's libraries for algorithms that give the same bits each time; the CPU's do already."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for metrics/timing and checkpoints: what must be equal for the same bytes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"

@@ -1,0 +1,38 @@
+"""Train one architecture: `python stages/train.py lenet --act relu --pool max`; flags are its own options."""
+
+import typer
+
+from cnnlab import artifacts, params
+from cnnlab.errors import run_command
+from cnnlab.training.classification import train_classifier
+from cnnlab.training.classifier import save_classifier
+from cnnlab.training.devices import choose_device, describe
+
+
+def main(context: typer.Context, architecture: str) -> None:
+    """Read the training part of the data, train, write weights, curve and figures."""
+    settings = params.load()
+    device = choose_device(settings.device)
+    curve = artifacts.curve_path(architecture)
+    trained = train_classifier(
+        architecture,
+        settings.options(architecture) | params.parse_flags(context.args),
+        artifacts.load_info(settings.dataset),
+        artifacts.load_split(settings.dataset, "train"),
+        settings.run(architecture),
+        recipe=settings.recipe,
+        seed=settings.seed,
+        held_out=settings.held_out,
+        device=device,
+        on_rows=lambda rows: artifacts.write_csv(curve, rows),
+    )
+    save_classifier(artifacts.model_path(architecture), trained.classifier)
+    artifacts.write_json(artifacts.metrics_path("train", architecture), trained.metrics())
+    timing = trained.timing() | {"device": describe(device)}
+    artifacts.write_json(artifacts.metrics_path("timing", architecture), timing)
+    trained.finish()
+    print(f"{architecture}: {trained.summary()} → {artifacts.model_path(architecture)}; `dvc repro` goes on from here.")
+
+
+if __name__ == "__main__":
+    run_command(main, allow_flags=True)

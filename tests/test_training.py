@@ -1,0 +1,239 @@
+"""The loop: it learns, resumes to the same bytes, keeps the best by validation, stops on a loss that is not finite."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cnnlab.errors import UserError
+from cnnlab.params import Run
+from cnnlab.training import augment, loop
+from cnnlab.training.checkpoint import Checkpoint
+from cnnlab.training.loop import Plan, evaluate, fit, segment_ends
+from cnnlab.training.recipe import peak_rate, rate_at
+
+
+class Toy:
+    """Logistic regression with dropout: is the picture brighter on the left?"""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.Linear(16, 2))
+        self.augmented = []
+
+    def objective(self, images, labels, progress, generator):
+        self.augmented.append(float(torch.rand(1, generator=generator)))
+        logits = self.module(images.float() / 255)
+        loss = nn.functional.cross_entropy(logits, labels)
+        return loss, {"loss": loss * len(labels), "accuracy": (logits.argmax(1) == labels).sum()}
+
+    def measure(self, images, labels, generator):
+        logits = self.module(images.float() / 255)
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        return {"loss": loss, "accuracy": (logits.argmax(1) == labels).sum()}
+
+
+@pytest.fixture
+def data():
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (300, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    halves = images.float()
+    return images, (halves[..., :2].sum((1, 2, 3)) > halves[..., 2:].sum((1, 2, 3))).long()
+
+
+def plan(**changes) -> Plan:
+    values = {"name": "toy", "epochs": 12, "batch_size": 32, "peak_rate": 0.05, "recipe": "modern", "seed": 3}
+    return Plan(**values | {"keep": ("accuracy", "max")} | changes)
+
+
+def halves(data):
+    images, labels = data
+    return (images[:200], labels[:200]), (images[200:], labels[200:])
+
+
+def state_bytes(module) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in module.state_dict().values())
+
+
+def test_it_learns(data):
+    train, validation = halves(data)
+    task = Toy()
+    before = evaluate(task, validation, 3)["accuracy"]
+    progress = fit(task, train, validation, plan())
+    assert before < 0.75
+    assert evaluate(task, validation, 3)["accuracy"] > 0.9
+    assert progress.rows[-1]["train_loss"] < progress.rows[0]["train_loss"]
+
+
+def test_rows_come_as_they_are_known(data):
+    train, validation = halves(data)
+    lengths = []
+    progress = fit(Toy(), train, validation, plan(), on_rows=lambda rows: lengths.append(len(rows)))
+    assert lengths == list(range(1, 13))
+    assert [row["epoch"] for row in progress.rows] == list(range(1, 13))
+    assert set(progress.rows[0]) == {
+        "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("epochs", "ends"),
+    [(10, [7 * i for i in range(1, 11)]), (10.5, [*range(7, 71, 7), 74]), (2, [1, 3, 4, 6, 7, 8, 10, 11, 13, 14])],
+)
+def test_segments_are_epochs_or_tenths(epochs, ends):
+    assert segment_ends(round(epochs * 7), 7, epochs) == ends
+
+
+def test_a_part_of_an_epoch_sees_each_picture_once_at_most(data, monkeypatch):
+    train, _ = halves(data)
+    task, seen = Toy(), []
+    original = task.objective
+    monkeypatch.setattr(task, "objective", lambda i, y, p, g: seen.extend(i.flatten(1).sum(1).tolist()) or original(i, y, p, g))
+    fit(task, train, None, plan(epochs=0.5, keep=None))
+    assert len(seen) == 4 * 32  # half of seven steps, rounded to even
+    sums = train[0].flatten(1).sum(1).tolist()
+    assert all(seen.count(value) <= sums.count(value) for value in seen)
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 5, 11])
+@pytest.mark.parametrize("recipe", ["modern", "report"])
+def test_a_killed_run_ends_with_the_bytes_of_one_never_stopped(data, tmp_path, monkeypatch, killed_after, recipe):
+    monkeypatch.chdir(tmp_path)
+    train, validation = halves(data)
+    chosen = plan(recipe=recipe, keep=("accuracy", "max") if recipe == "modern" else None)
+    whole = Toy()
+    expected = fit(whole, train, validation, chosen)
+
+    def die(rows):
+        if len(rows) > killed_after:
+            raise KeyboardInterrupt
+
+    checkpoint = Checkpoint("toy", {"seed": 3}, [])
+    with pytest.raises(KeyboardInterrupt):
+        fit(Toy(), train, validation, chosen, checkpoint=checkpoint, on_rows=die)
+    assert checkpoint.path.exists()
+    resumed, torch_state = Toy(), torch.get_rng_state()
+    progress = fit(resumed, train, validation, chosen, checkpoint=checkpoint)
+    assert len(resumed.augmented) < len(whole.augmented)  # it did not start afresh
+    assert state_bytes(resumed.module) == state_bytes(whole.module)
+    assert progress.rows == expected.rows
+    assert torch.equal(torch.get_rng_state(), torch_state)  # nothing global was left changed
+
+
+def test_a_checkpoint_belongs_to_its_settings_and_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = Checkpoint("toy", {"seed": 3}, [np.zeros(4, np.uint8)])
+    base.save({"step": 1})
+    assert Checkpoint("toy", {"seed": 3}, [np.zeros(4, np.uint8)]).load() == {"step": 1}
+    assert Checkpoint("toy", {"seed": 4}, [np.zeros(4, np.uint8)]).load() is None
+    assert Checkpoint("toy", {"seed": 3}, [np.ones(4, np.uint8)]).load() is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_damaged_checkpoint_means_starting_afresh(tmp_path, monkeypatch, damage):
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Checkpoint("toy", {}, [])
+    checkpoint.save({"weights": torch.zeros(1000)})
+    content = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(content[: len(content) // 2] if damage is None else damage)
+    assert checkpoint.load() is None
+
+
+def test_the_best_by_validation_is_kept(data):
+    train, validation = halves(data)
+    task, states = Toy(), []
+    original = task.measure
+
+    def measure(images, labels, generator):
+        states.append(copy.deepcopy(task.module.state_dict()))
+        figures = original(images, labels, generator)
+        return figures | {"accuracy": torch.tensor(float(len(states) == 4))}
+
+    task.measure = measure
+    progress = fit(task, train, validation, plan())
+    assert progress.best_row == 3
+    for name, value in task.module.state_dict().items():
+        assert torch.equal(value, states[3][name])
+
+
+def test_without_validation_the_last_is_kept(data):
+    train, _ = halves(data)
+    progress = fit(Toy(), train, None, plan(keep=None))
+    assert progress.best_row == len(progress.rows) - 1
+    assert "validation_loss" not in progress.rows[0]
+
+
+def test_a_loss_that_is_not_finite_names_run_epoch_step_and_rate(data):
+    train, validation = halves(data)
+    task = Toy()
+    original = task.objective
+
+    def explode(images, labels, progress, generator):
+        loss, sums = original(images, labels, progress, generator)
+        return (loss * float("nan") if progress >= 9 / 84 else loss), sums
+
+    task.objective = explode
+    with pytest.raises(UserError, match=r"toy: .* epoch 2, step 3 of 7, at a peak learning rate of 0\.05"):
+        fit(task, train, validation, plan())
+
+
+def test_too_few_pictures_are_refused():
+    with pytest.raises(UserError, match="at least 2"):
+        fit(Toy(), (torch.zeros(1, 1, 4, 4, dtype=torch.uint8), torch.zeros(1, dtype=torch.long)), None, plan())
+
+
+def test_the_modern_rate_climbs_then_falls_to_nothing():
+    rates = [rate_at(step, 100, 0.01, "modern") for step in range(100)]
+    assert max(rates) == pytest.approx(0.01)
+    top = rates.index(max(rates))
+    assert 0 < top < 50
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < 1e-4
+
+
+def test_the_reports_rate_is_constant_and_follows_the_activation():
+    assert {rate_at(step, 10, 0.9, "report") for step in range(10)} == {0.9}
+    run = Run(epochs=1)
+    assert peak_rate(run, "report", "sigmoid") == 0.9
+    assert peak_rate(run, "report", "relu") == 0.1
+    assert peak_rate(run.model_copy(update={"learning_rate": 0.3}), "report", "relu") == 0.3
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_mirroring_turns_about_half_and_changes_nothing_else(data):
+    images = data[0]
+    turned = augment.mirror(images, generator())
+    same = (turned == images).flatten(1).all(1)
+    mirrored = (turned == images.flip(3)).flatten(1).all(1)
+    assert (same | mirrored).all()
+    assert 100 < int(same.sum()) < 200
+
+
+def test_moving_shifts_each_picture_by_its_own_whole_pixels():
+    images = torch.zeros(200, 2, 9, 9, dtype=torch.uint8)
+    images[:, :, 4, 4] = 7
+    moved = augment.move(images, 2, generator())
+    assert moved.shape == images.shape
+    assert (moved.flatten(1).sum(1) == 14).all()
+    where = {tuple(place[2:].tolist()) for place in moved.nonzero()}
+    assert where == {(row, column) for row in range(2, 7) for column in range(2, 7)}
+    assert (moved[:, 0] == moved[:, 1]).all()
+
+
+def test_erasing_touches_the_stated_share_of_pictures_and_area():
+    images = torch.zeros(400, 1, 28, 28, dtype=torch.uint8)
+    erased = augment.erase(images, 0.25, generator())
+    touched = (erased > 0).flatten(1).any(1)
+    assert 70 < int(touched.sum()) < 130
+    area = (erased[touched] > 0).float().flatten(1).mean(1)
+    assert float(area.max()) < 0.4
+
+
+def test_no_augmentation_is_no_change(data):
+    assert augment.augment(data[0], Run(epochs=1), generator()) is data[0]
