@@ -78,6 +78,11 @@ def test_plots_dir(architecture: str) -> Path:
     return Path("plots") / "test" / architecture
 
 
+def vae_plots_dir() -> Path:
+    """The VAE's curve, and its pictures in a folder of their own."""
+    return Path("plots") / "vae"
+
+
 def checkpoint_dir() -> Path:
     """Where unfinished training waits: outside DVC's outs, which it deletes before each run."""
     return Path(".checkpoints")
@@ -99,8 +104,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
+        # NumPy tells of a full disk without an errno, so every OSError counts.
         raise UserError(f"{path} could not be written: {error.strerror or error}.") from None
     finally:
         temporary.unlink(missing_ok=True)

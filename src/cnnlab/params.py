@@ -17,6 +17,8 @@ Pooling = Literal["avg", "max"]
 Budget = Literal["smoke", "quick", "full"]
 Recipe = Literal["modern", "report"]
 DatasetName = Literal["fashion_mnist", "mnist", "kmnist", "cifar10", "folder"]
+Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
+VaeDecoder = Literal["relu", "linear"]
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -86,6 +88,38 @@ class Embed(Block):
     full: EmbedBudget
 
 
+class VaeRun(Block):
+    """One training of the VAE: optimizer steps (not epochs: data sets differ in size), and how much is measured."""
+
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]
+    batch_size: Annotated[int, Field(ge=2, le=60_000)]
+    learning_rate: Annotated[float, Field(gt=0, le=100)]
+    bound_pictures: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Faces(Block):
+    """Where `vae.dataset: lfw` comes from."""
+
+    path: Annotated[str, Field(min_length=1)]
+    size: Annotated[int, Field(ge=28, le=96)]
+
+
+class Vae(Block):
+    """The variational autoencoder."""
+
+    dataset: DatasetName | Literal["lfw"]
+    lfw: Faces
+    z_dim: Annotated[int, Field(ge=1, le=1024)]
+    likelihood: Likelihood
+    decoder: VaeDecoder
+    beta: Annotated[float, Field(ge=0, le=1000)]
+    warm_up: Annotated[float, Field(ge=0, le=1)]
+    binarize: bool
+    smoke: VaeRun
+    quick: VaeRun
+    full: VaeRun
+
+
 class Params(Block):
     """The whole of params.yaml."""
 
@@ -103,6 +137,7 @@ class Params(Block):
     folder: Folder
     models: Annotated[dict[str, Model], Field(min_length=1)]
     embed: Embed
+    vae: Vae
 
     @property
     def held_out(self) -> float:

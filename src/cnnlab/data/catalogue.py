@@ -47,9 +47,7 @@ class DataSet:
     debian_folder: str = ""
 
 
-def _idx_files(
-    checksums: tuple[str, ...], sizes: tuple[int, ...], *, of_content: bool
-) -> tuple[DataFile, ...]:
+def _idx_files(checksums: tuple[str, ...], sizes: tuple[int, ...], *, of_content: bool) -> tuple[DataFile, ...]:
     stems = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     return tuple(
         DataFile(f"{stem}-ubyte{GZIP}", size, checksum, of_content)
@@ -130,11 +128,7 @@ CIFAR10 = DataSet(
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     shape=(3, 32, 32),
     format="cifar",
-    files=(
-        DataFile(
-            "cifar-10-python.tar.gz", 170_498_071, "md5:c58f30108f718f92721af3b95e74349a", of_content=False
-        ),
-    ),
+    files=(DataFile("cifar-10-python.tar.gz", 170_498_071, "md5:c58f30108f718f92721af3b95e74349a", of_content=False),),
     torchvision="CIFAR10",
     licence="none stated; Alex Krizhevsky, Vinod Nair and Geoffrey Hinton",
     source="https://www.cs.toronto.edu/~kriz/cifar.html",

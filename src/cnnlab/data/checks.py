@@ -8,6 +8,7 @@ from pathlib import Path
 from cnnlab.data.catalogue import DATA_SETS, GZIP, DataFile
 
 CHUNK = 2**20  # bytes
+SPELLED = {"sha256": "SHA-256", "md5": "MD5"}
 
 
 class RejectedError(Exception):
@@ -40,7 +41,7 @@ def verify(path: Path, file: DataFile, *, packed: bool | None = None) -> None:
     if count > file.size:
         raise RejectedError(f"is longer than {file.size:,} bytes")
     if digest.hexdigest() != expected:
-        raise RejectedError(f"has the wrong {algorithm.upper()}")
+        raise RejectedError(f"has the wrong {SPELLED[algorithm]}")
 
 
 def identify(path: Path) -> tuple[str, str] | None:

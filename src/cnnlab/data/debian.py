@@ -97,11 +97,7 @@ def _run(command: list[str], work: Path, limit: float, label: str = "", total: i
     text = log.read_text(errors="replace")
     if late or process.returncode:
         action = "update" if "update" in command else "download"
-        fault = (
-            f"took over {limit:.0f} s"
-            if late
-            else f"failed: {_first_line(text, 'E: ') or 'it gave no reason'}"
-        )
+        fault = f"took over {limit:.0f} s" if late else f"failed: {_first_line(text, 'E: ') or 'it gave no reason'}"
         raise RejectedError(f"apt-get {action} {fault}")
     return text
 

@@ -51,7 +51,7 @@ def fetch(dataset: str, folder: Folder, *, budget: Literal["smoke", "quick", "fu
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"dataset {dataset!r} is not known; {hint}Known are {', '.join(names())}.")
     entry = DATA_SETS[dataset]
-    if budget == "smoke" and entry is FASHION_MNIST:
+    if budget == "smoke" and dataset == FASHION_MNIST.name:
         train, test = load_sample()
         info = _info(entry, ", the sample that ships with cnnlab")
         return Fetched(info, train, test, "the sample that ships (budget smoke: nothing is downloaded)")

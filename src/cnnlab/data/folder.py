@@ -83,9 +83,7 @@ def _list(root: Path) -> tuple[dict[str, Classes], list[str]]:
 def _classes(root: Path, folders: Mapping[str, Path], least: int) -> Classes:
     """The files of each class folder; UserError for too few classes or pictures."""
     if not folders:
-        raise UserError(
-            f"{root} holds no class folders: put the pictures of each class in a folder of its own."
-        )
+        raise UserError(f"{root} holds no class folders: put the pictures of each class in a folder of its own.")
     if len(folders) == 1:
         raise UserError(f"{root} holds one class only ({_some(list(folders))}): two or more are needed.")
     classes = {}
@@ -95,9 +93,7 @@ def _classes(root: Path, folders: Mapping[str, Path], least: int) -> Classes:
         files = list(_visible(folder))
         inner = [entry.name for entry in files if entry.is_dir()]
         if inner:
-            raise UserError(
-                f"{folder} holds a folder ({_some(inner)}): pictures lie directly in the class's folder."
-            )
+            raise UserError(f"{folder} holds a folder ({_some(inner)}): pictures lie directly in the class's folder.")
         if len(files) < least:
             count = f"has {len(files)} picture{'s' if len(files) > 1 else ''}" if files else "is empty"
             raise UserError(f"{folder} {count}: each class needs {least} or more there.")
@@ -138,9 +134,7 @@ def _space(count: int, channels: int, size: int) -> np.ndarray:
         return np.empty((count, channels, size, size), np.uint8)
     except MemoryError:
         need = count * channels * size**2 / 1e9
-        raise UserError(
-            f"{count:,} pictures of {size} pixels need {need:.1f} GB: lower folder.size."
-        ) from None
+        raise UserError(f"{count:,} pictures of {size} pixels need {need:.1f} GB: lower folder.size.") from None
 
 
 def _unreadable(bad: Sequence[PictureError], root: Path) -> str:
@@ -148,9 +142,7 @@ def _unreadable(bad: Sequence[PictureError], root: Path) -> str:
     lines = [f"  - {error}" for error in bad[:NAMED]]
     lines += [f"  - and {len(bad) - NAMED} more"] if len(bad) > NAMED else []
     count = "1 picture" if len(bad) == 1 else f"{len(bad)} pictures"
-    return "\n".join(
-        (f"{root}: {count} cannot be read:", *lines, "Mend or remove them; nothing was written.")
-    )
+    return "\n".join((f"{root}: {count} cannot be read:", *lines, "Mend or remove them; nothing was written."))
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from cnnlab.errors import UserError
 # pictures of pixels; AVIF is last as it is missing from some builds.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 MAX_PIXELS = 64_000_000
+COSTLY = ("WEBP", "JPEG2000", "AVIF")  # formats whose decoders take much more memory: half the pixels
 MAX_BYTES = 400_000_000
 BLOCK = 2**20  # 16-bit pixels mended at a time
 
@@ -46,7 +47,8 @@ def read_picture(source: str | Path | BinaryIO) -> Image.Image:
 
     The first frame is taken and turned upright as EXIF says; 16 bits are scaled to 8 (65,535 becomes 255);
     transparency is laid on white, and `info["transparent"]` then says so. Raises PictureError for what is
-    missing, empty, cut off, damaged, no picture, over 64 million pixels or over 400 MB.
+    missing, empty, cut off, damaged, no picture, over 400 MB or over 64 million pixels (half that as WebP,
+    JPEG 2000 or AVIF, whose decoders take more memory).
     """
     named = source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
     try:
@@ -104,8 +106,9 @@ def _check_length(length: int) -> None:
 
 def _decode(file: BinaryIO) -> Image.Image:
     image = Image.open(file, formats=FORMATS)
-    if image.width * image.height > MAX_PIXELS:
-        raise _RefusedError(f"has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}")
+    most = MAX_PIXELS // 2 if image.format in COSTLY else MAX_PIXELS
+    if image.width * image.height > most:
+        raise _RefusedError(f"has {image.width} x {image.height} pixels, over {most:,}")
     image.load()
     orientation = _orientation(image)
     image, transparent = _plain(image)
@@ -132,11 +135,13 @@ def _plain(image: Image.Image) -> tuple[Image.Image, bool]:
     target = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if not image.has_transparency_data:
         return image.convert(target), False
-    image = image.convert("RGBA")
+    layered = "LA" if target == "L" else "RGBA"
+    if image.mode != layered:
+        image = image.convert(layered)
     alpha = image.getchannel("A")
-    white = Image.new("RGB", image.size, "white")
+    white = Image.new(target, image.size, "white")
     white.paste(image, mask=alpha)
-    return white.convert(target), alpha.tobytes().count(255) < image.width * image.height
+    return white, alpha.getextrema() != (255, 255)
 
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -24,7 +24,7 @@ SEED = 0
 def load_sample() -> tuple[Split, Split]:
     """The sample's training and test pictures, uint8 [n, 1, 28, 28], in the order of the whole set."""
     try:
-        with np.load(PATH, allow_pickle=False) as arrays:
+        with PATH.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             train, test = (
                 Split(arrays[f"{part}_images"][:, None], arrays[f"{part}_labels"].astype(np.int64))
                 for part in PER_CLASS
@@ -56,7 +56,7 @@ def main() -> None:
 
     arrays = build_sample(*read_files(FASHION_MNIST, obtain(FASHION_MNIST).paths))
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
     artifacts.write_bytes(PATH, file.getvalue())
     print(f"{PATH}: {len(file.getvalue()):,} bytes")
 

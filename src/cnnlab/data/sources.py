@@ -68,7 +68,7 @@ def _in_user_folder(search: Search) -> None:
     if not named:
         search.tried.append(f"{USER_FOLDER}: not set")
         return
-    root = Path(named)
+    root = Path(named).expanduser()
     if not root.is_dir():
         search.tried.append(f"{USER_FOLDER}: {named} is not a folder")
         return
@@ -103,9 +103,7 @@ def _describe(entry: DataSet, path: Path, reason: str, rename: bool) -> str:
     if known:
         reason = f"is {known[0]}'s {known[1]}"
     # The MNIST family shares its file names: in data/ itself, another set's whole file is there for that set.
-    if not rename or (
-        known and known[0] != entry.name and path.parent == artifacts.dataset_dir("raw").parent
-    ):
+    if not rename or (known and known[0] != entry.name and path.parent == artifacts.dataset_dir("raw").parent):
         return reason
     return f"{reason} ({set_aside(path)})"
 

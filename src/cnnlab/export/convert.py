@@ -72,8 +72,11 @@ def stamp(model: onnx.ModelProto, meta: dict[str, Any]) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _convert(module: nn.Module, shape: Sequence[int], outputs: list[str]) -> onnx.ModelProto:
-    example = torch.zeros((2, *shape), dtype=torch.uint8)
+def convert(module: nn.Module, example: Tensor, input_name: str, outputs: list[str]) -> onnx.ModelProto:
+    """A module of one input, its first dimension the batch, as ONNX without a trace of the machine that made it.
+
+    example: an input of the right type and shape, of two rows.
+    """
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch deprecates inside its own exporter
@@ -81,7 +84,7 @@ def _convert(module: nn.Module, shape: Sequence[int], outputs: list[str]) -> onn
             module.eval(),
             (example,),
             dynamo=True,
-            input_names=["image"],
+            input_names=[input_name],
             output_names=outputs,
             dynamic_shapes=({0: batch},),
             verbose=False,
@@ -90,6 +93,10 @@ def _convert(module: nn.Module, shape: Sequence[int], outputs: list[str]) -> onn
     model = program.model_proto
     _strip(model)
     return model
+
+
+def _convert(module: nn.Module, shape: Sequence[int], outputs: list[str]) -> onnx.ModelProto:
+    return convert(module, torch.zeros((2, *shape), dtype=torch.uint8), "image", outputs)
 
 
 def _strip(model: onnx.ModelProto) -> None:

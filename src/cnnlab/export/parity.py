@@ -53,7 +53,7 @@ def large_batch(classifier: Classifier) -> int:
 def _torch_logits(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         parts = [
-            classifier(torch.from_numpy(np.ascontiguousarray(images[start : start + TORCH_BATCH]))).numpy()
+            classifier(torch.from_numpy(np.array(images[start : start + TORCH_BATCH]))).numpy()
             for start in range(0, len(images), TORCH_BATCH)
         ]
     return np.concatenate(parts)
@@ -77,7 +77,7 @@ def _compare(where: str, expected: np.ndarray, found: np.ndarray) -> float:
 def _compare_taps(classifier: Classifier, features: Model, images: np.ndarray) -> float:
     """The largest difference of any tap, relative to its largest value; UserError where it is too large."""
     with torch.inference_mode():
-        taps = {name: tap.numpy() for name, tap in classifier.taps(torch.from_numpy(images.copy())).items()}
+        taps = {name: tap.numpy() for name, tap in classifier.taps(torch.from_numpy(np.array(images))).items()}
     (found,) = features.outputs(images, list(taps), batch=len(images))
     worst = 0.0
     for name, expected in taps.items():

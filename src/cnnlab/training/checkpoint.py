@@ -1,6 +1,7 @@
 """Unfinished training on disk: whole or not at all, and only ever resumed by the very same settings, data and code."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +31,7 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the state, replacing the one before."""
-        with artifacts.atomic_write(self.path) as temporary:
-            torch.save(dict(state), temporary)
+        artifacts.write_bytes(self.path, serialise(state))
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, or None where there is none or it can't be read (never unpickles code)."""
@@ -45,6 +45,13 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget the run: it is finished."""
         self.path.unlink(missing_ok=True)
+
+
+def serialise(state: Mapping[str, Any]) -> bytes:
+    """The bytes of a .pt file: made in memory, as torch's own writer does not say that a disk is full."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
 
 
 def _sources() -> list[Path]:

@@ -15,6 +15,7 @@ from cnnlab.errors import UserError
 from cnnlab.models.blocks import Network
 from cnnlab.params import Run
 from cnnlab.training.augment import augment
+from cnnlab.training.checkpoint import serialise
 
 
 class Classifier(nn.Module):
@@ -71,8 +72,7 @@ class ClassifierTask:
 def save_classifier(path: str | Path, classifier: Classifier) -> None:
     """Write weights and meta as one .pt file, whole or not at all."""
     state = {name: value.cpu().contiguous() for name, value in classifier.state_dict().items()}
-    with artifacts.atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.save({"state": state, "meta": json.dumps(classifier.meta, sort_keys=True)}, file)
+    artifacts.write_bytes(path, serialise({"state": state, "meta": json.dumps(classifier.meta, sort_keys=True)}))
 
 
 def load_classifier(path: str | Path) -> Classifier:

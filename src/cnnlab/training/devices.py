@@ -1,6 +1,8 @@
 """Which device trains, and how it is kept deterministic."""
 
 import os
+import platform
+from pathlib import Path
 
 import torch
 
@@ -41,4 +43,15 @@ def describe(device: torch.device) -> str:
     """The device in words, for metrics/timing and checkpoints: what must be equal for the same bytes."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return f"{device.type}, {_processor()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    """The processor's name and model number, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(line.split(":", 1) for line in lines[:30] if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    return f"{facts.get('model name', platform.machine())} model {facts.get('model', '?')}"

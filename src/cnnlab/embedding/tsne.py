@@ -1,0 +1,121 @@
+"""t-SNE by openTSNE: van der Maaten and Hinton 2008, with the advice of Kobak and Berens 2019.
+
+Their advice (Nature Communications 10:5416): start from the first two principal components, scaled down; exaggerate
+the attraction twelvefold at first; and let the learning rate grow with the number of points n, as n/12. The rate
+here is n divided by the exaggeration in force, so n/12 while it lasts and n afterwards (Belkina et al. 2019, Nature
+Communications 10:5415; docs/embeddings.md has what the second half gains). The same settings give the same points to
+the last bit, with any number of threads: the neighbours are searched exactly, not by a random forest of trees.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cnnlab.errors import UserError
+
+EXAGGERATION = 12.0  # of the attraction, at first
+EARLY_ITERATIONS = 250  # with that exaggeration
+START_SCALE = 1e-4  # standard deviation of the first coordinate of the start
+# From this many points on, threads gain more than they cost; and the interpolated gradient (Linderman et al. 2019) is
+# cheaper than Barnes and Hut's while the map is small. Later its grid grows with the map, and it is neither cheap nor
+# exact.
+MANY = 4000
+
+# A new point is drawn to its neighbours among the old ones alone (Policar, Strazar and Zupan 2023, section 2.3).
+PLACE_PERPLEXITY = 5.0
+PLACE_NEIGHBOURS = 25  # whose median position is where it starts
+
+Progress = Callable[[int, float], None]
+
+
+def neighbours_of(perplexity: float) -> int:
+    """How many neighbours of each point carry its affinities."""
+    return int(3 * perplexity)
+
+
+def check_perplexity(perplexity: float, pictures: int) -> None:
+    """UserError unless there are enough pictures for the perplexity: three neighbours each for every unit of it."""
+    if neighbours_of(perplexity) > pictures - 1:
+        raise UserError(
+            f"perplexity {perplexity:g} needs at least {neighbours_of(perplexity) + 1} pictures and there are "
+            f"{pictures}: with these it may be at most {(pictures - 1) // 3}."
+        )
+
+
+def fit_tsne(
+    reduced: np.ndarray,
+    *,
+    perplexity: float,
+    iterations: int,
+    seed: int,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, float]:
+    """Embed principal components [n, kept] in the plane: float64 [n, 2], and the final KL divergence in nats.
+
+    `iterations` come after the early exaggeration's 250; `progress` is told every 50th iteration and its
+    divergence. Raises UserError where there are too few pictures for the perplexity.
+    """
+    from openTSNE import TSNEEmbedding, initialization
+
+    check_perplexity(perplexity, len(reduced))
+    threads = threads or (available_threads() if len(reduced) >= MANY else 1)
+    start = initialization.rescale(reduced[:, :2].astype(np.float64), target_std=START_SCALE)
+    # Identical pictures would start, and stay, on one spot.
+    start = initialization.jitter(start, random_state=seed)
+    embedding = TSNEEmbedding(
+        start, _affinities(reduced, perplexity, threads), n_jobs=threads, negative_gradient_method="bh"
+    )
+    early = "fft" if len(reduced) >= MANY else "bh"
+    phases = ((EARLY_ITERATIONS, EXAGGERATION, early), (iterations, 1.0, "bh"))
+    done = 0
+    for count, exaggeration, gradient in phases:
+        embedding.optimize(
+            count,
+            inplace=True,
+            learning_rate=len(reduced) / exaggeration,
+            exaggeration=exaggeration,
+            momentum=0.8,
+            negative_gradient_method=gradient,
+            callbacks=_callbacks(progress, done),
+        )
+        done += count
+    return np.array(embedding, np.float64), float(embedding.kl_divergence)
+
+
+def place(new: np.ndarray, reduced: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Place new pictures in a finished map without moving it: float64 [m, 2].
+
+    new [m, kept] and reduced [n, kept] are principal components of the same fit, points [n, 2] the map. Each new
+    picture is placed by itself, whatever others come with it.
+    """
+    from openTSNE import TSNEEmbedding
+
+    affinities = _affinities(reduced, PLACE_PERPLEXITY, threads=1)
+    embedding = TSNEEmbedding(np.array(points, np.float64), affinities, negative_gradient_method="bh")
+    # openTSNE moves the map's box to the origin before it places anything: the way back is ours.
+    centre = (points.max(axis=0) + points.min(axis=0)) / 2
+    placed = embedding.transform(new.astype(np.float64), perplexity=PLACE_PERPLEXITY, k=PLACE_NEIGHBOURS)
+    return np.array(placed, np.float64) + centre
+
+
+def available_threads() -> int:
+    """The cores that this process may use."""
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def _affinities(reduced: np.ndarray, perplexity: float, threads: int) -> Any:
+    from openTSNE.affinity import PerplexityBasedNN
+
+    return PerplexityBasedNN(
+        reduced.astype(np.float64), perplexity=perplexity, method="exact", n_jobs=threads
+    )
+
+
+def _callbacks(progress: Progress | None, done: int) -> list[Callable[..., None]] | None:
+    if progress is None:
+        return None
+    return [lambda iteration, error, _: progress(done + iteration, float(error))]

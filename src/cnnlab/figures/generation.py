@@ -1,0 +1,63 @@
+"""Sheets of generated pictures: tiles in rows and columns, each pixel a whole number of screen pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cnnlab.figures.style import DPI, FAINT, FONT, INK, as_rgb
+
+GAP = 2  # pixels between tiles, before enlarging: of the page's own white
+PAGE = 255
+MARGIN = 12  # screen pixels around the sheet
+TITLE = 30  # screen pixels for the title
+CAPTION = 18  # screen pixels for the captions of columns
+LETTER = 6.2  # screen pixels a letter of a caption takes
+
+
+def tile_sheet(
+    tiles: np.ndarray, title: str = "", rows: Sequence[str] = (), columns: Sequence[str] = (), *, zoom: int = 2
+) -> Figure:
+    """A figure of tiles uint8 [rows, columns, c, h, w], with a title and captions where there are any.
+
+    Written at style.DPI dots an inch, each pixel of a tile takes zoom × zoom pixels.
+    """
+    mosaic = np.kron(mosaic_of(tiles), np.ones((zoom, zoom, 1), np.uint8))
+    height, width = mosaic.shape[:2]
+    longest = max((len(line) for caption in rows for line in caption.split("\n")), default=0)
+    left = MARGIN + (round(LETTER * longest) + 8 if rows else 0)
+    top = MARGIN + (TITLE if title else 0) + (CAPTION if columns else 0)
+    page_width = max(left + width + MARGIN, 2 * MARGIN + round(1.18 * LETTER * len(title)))
+    page_height = top + height + MARGIN
+    figure = Figure(figsize=(page_width / DPI, page_height / DPI), dpi=DPI, facecolor="white")
+    figure.figimage(mosaic, xo=left, yo=MARGIN, origin="upper")
+    if title:
+        figure.text(
+            MARGIN / page_width, 1 - (MARGIN + 4) / page_height, title, fontsize=9.5, color=INK, va="top", weight="bold", **FONT
+        )
+    _caption(figure, tiles, rows, columns, zoom, left, top, page_width, page_height)
+    return figure
+
+
+def mosaic_of(tiles: np.ndarray) -> np.ndarray:
+    """Tiles [rows, columns, c, h, w] side by side with white gaps, as RGB uint8 [height, width, 3]."""
+    rows, columns, _, height, width = tiles.shape
+    sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), PAGE, np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            y, x = row * (height + GAP), column * (width + GAP)
+            sheet[y : y + height, x : x + width] = as_rgb(tiles[row, column])
+    return sheet
+
+
+def _caption(
+    figure: Figure, tiles: np.ndarray, rows: Sequence[str], columns: Sequence[str], zoom: int, left: int, top: int,
+    page_width: int, page_height: int,
+) -> None:  # fmt: skip
+    height, width = ((side + GAP) * zoom for side in tiles.shape[3:])
+    for index, caption in enumerate(rows):
+        y = 1 - (top + index * height + (height - GAP * zoom) / 2) / page_height
+        figure.text((left - 6) / page_width, y, caption, fontsize=7.5, color=INK, ha="right", va="center", **FONT)
+    for index, caption in enumerate(columns):
+        x = (left + index * width + (width - GAP * zoom) / 2) / page_width
+        figure.text(x, 1 - (top - 4) / page_height, caption, fontsize=7.5, color=FAINT, ha="center", va="bottom", **FONT)

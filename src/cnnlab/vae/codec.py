@@ -1,0 +1,119 @@
+"""The exported VAE, opened with onnxruntime: pictures to codes, codes to pictures. Needs no torch."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from cnnlab.errors import UserError
+from cnnlab.inference.session import decode, open_session
+from cnnlab.vae.latent import Gaussian
+
+BATCH = 256
+NEEDED_KEYS = frozenset({"dataset", "shape", "z_dim", "likelihood", "borders", "log_scale", "binarize", "class_names"})
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """uint8 pictures → the posterior's mean and log-variance; `meta` is the file's metadata, decoded."""
+
+    session: ort.InferenceSession
+    meta: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int | None = None) -> "Encoder":
+        """Open an encoder; UserError where the file is missing, broken or another model."""
+        session = open_session(path, threads)
+        return cls(session, _checked(session, str(path), "image", ("mean", "logvar")))
+
+    def codes(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and log-variance, float32 [n, z_dim] each, of uint8 pictures [n, c, h, w]."""
+        shape = tuple(self.meta["shape"])
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            raise UserError(
+                f"the VAE takes uint8 pictures [n, {', '.join(map(str, shape))}], not {images.dtype} {list(images.shape)}."
+            )
+        mean, logvar = _run(self.session, ["mean", "logvar"], "image", images)
+        return mean, logvar
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Codes → pictures; `meta` is the file's metadata, decoded."""
+
+    session: ort.InferenceSession
+    meta: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int | None = None) -> "Decoder":
+        """Open a decoder; UserError where the file is missing, broken or another model."""
+        session = open_session(path, threads)
+        return cls(session, _checked(session, str(path), "z", ("image", "logits")))
+
+    def images(self, z: np.ndarray) -> np.ndarray:
+        """The mean pictures, uint8 [n, c, h, w], of codes [n, z_dim]."""
+        (images,) = _run(self.session, ["image"], "z", z.astype(np.float32))
+        return images
+
+    def logits(self, z: np.ndarray) -> np.ndarray:
+        """Each pixel's logit before the padding is cut off, float32 [n, c, padded height, padded width]."""
+        (logits,) = _run(self.session, ["logits"], "z", z.astype(np.float32))
+        return logits
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, none for data without labels."""
+        return tuple(self.meta["class_names"])
+
+    def gaussian(self, class_name: str) -> Gaussian:
+        """The Gaussian fitted to a class's codes; UserError with the names where there is no such class."""
+        names = self.class_names
+        if not names:
+            raise UserError(f"{self.meta['dataset']} has no classes to choose from: leave out --class.")
+        folded = {name.casefold(): index for index, name in enumerate(names)}
+        if class_name.casefold() not in folded:
+            near = get_close_matches(class_name.casefold(), folded, n=1)
+            hint = f" did you mean {names[folded[near[0]]]!r}?" if near else ""
+            raise UserError(f"there is no class {class_name!r};{hint} known are {', '.join(names)}.")
+        return self.gaussians()[folded[class_name.casefold()]]
+
+    def gaussians(self) -> list[Gaussian]:
+        """The Gaussians fitted to each class's codes, in the order of the class names."""
+        return unpack_gaussians(self.meta["class_gaussians"], int(self.meta["z_dim"]))
+
+
+def pack_gaussians(gaussians: Sequence[Gaussian]) -> str:
+    """Means and factors as base64 of float32, for a file's metadata."""
+    rows = [np.concatenate([gaussian.mean[None], gaussian.factor]) for gaussian in gaussians]
+    return base64.b64encode(np.array(rows, "<f4").tobytes()).decode()
+
+
+def unpack_gaussians(text: str, z_dim: int) -> list[Gaussian]:
+    """What `pack_gaussians` packed."""
+    rows = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, z_dim + 1, z_dim)
+    return [Gaussian(row[0].astype(np.float64), row[1:].astype(np.float64)) for row in rows]
+
+
+def _checked(session: ort.InferenceSession, name: str, input_name: str, outputs: tuple[str, ...]) -> dict[str, Any]:
+    """The metadata of a session that is what it should be."""
+    inputs = [value.name for value in session.get_inputs()]
+    if inputs != [input_name] or tuple(value.name for value in session.get_outputs()) != outputs:
+        wanted = f"{input_name} in, {' and '.join(outputs)} out"
+        raise UserError(f"{name} is an ONNX model, but not the part of cnnlab's VAE that belongs there ({wanted}).")
+    meta = decode(session.get_modelmeta().custom_metadata_map, name)
+    missing = sorted(NEEDED_KEYS - meta.keys())
+    if missing:
+        raise UserError(f"{name} lacks the metadata {', '.join(missing)}: export it again with `dvc repro`.")
+    return meta
+
+
+def _run(session: ort.InferenceSession, outputs: list[str], name: str, values: np.ndarray) -> list[np.ndarray]:
+    """The outputs for all rows, batch by batch."""
+    starts = range(0, max(len(values), 1), BATCH)
+    parts = [session.run(outputs, {name: np.ascontiguousarray(values[start : start + BATCH])}) for start in starts]
+    return [np.concatenate([np.asarray(part[index]) for part in parts]) for index in range(len(outputs))]

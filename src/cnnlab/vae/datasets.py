@@ -1,0 +1,111 @@
+"""The data that are the VAE's alone: faces, LFW's through scikit-learn or the user's own. Pictures without classes."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from cnnlab import artifacts
+from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.data.fetch import Fetched, fetch
+from cnnlab.data.pictures import PictureError, printable, read_picture, to_pixels
+from cnnlab.errors import UserError
+from cnnlab.params import Params
+
+LFW = "lfw"
+LFW_SIDE = 250  # pixels of LFW's own pictures
+TEST_SHARE = 0.1  # of the pictures
+PERSONS = 20  # folders: from so many on each is taken for one person's, and the test set gets whole ones
+LEAST = 10  # pictures
+NAMED = 10  # unreadable pictures that an error names
+
+
+def obtain(settings: Params) -> Fetched:
+    """The VAE's data set: uint8 [n, c, h, w] for training and test; labels all 0 where there are no classes.
+
+    The classifiers' own data set is read where it lies; any other is fetched. UserError where it cannot be had.
+    """
+    wanted = settings.vae.dataset
+    if wanted == settings.dataset:
+        info = artifacts.load_info(wanted)
+        parts = artifacts.load_split(wanted, "train"), artifacts.load_split(wanted, "test")
+        return Fetched(info, *parts, origin=str(artifacts.dataset_dir(wanted)))
+    if wanted != LFW:
+        return fetch(wanted, settings.folder, budget=settings.budget, seed=settings.seed)
+    folder, size = Path(settings.vae.lfw.path), settings.vae.lfw.size
+    files = picture_files(folder)
+    if files:
+        return read_faces(folder, files, size, settings.seed)
+    return fetch_lfw(artifacts.dataset_dir("raw"), size, settings.seed)
+
+
+def fetch_lfw(home: Path, size: int, seed: int) -> Fetched:
+    """All 13,233 pictures of Labeled Faces in the Wild (Huang et al. 2007), whole, in colour, 3×size×size.
+
+    Through scikit-learn, which keeps its files in HOME/lfw_home and fetches about 230 MB where they are not there. A
+    tenth of the persons is the test set. UserError where neither is to be had.
+    """
+    from sklearn.datasets import fetch_lfw_people  # takes a second to import
+
+    whole = slice(0, LFW_SIDE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of each retry
+            people = fetch_lfw_people(
+                data_home=str(home), color=True, slice_=(whole, whole), resize=(size + 0.5) / LFW_SIDE
+            )
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"LFW could not be had through scikit-learn ({reason}). Put lfw-funneled.tgz and the three pairs*.txt "
+            f"into {home}/lfw_home/, or your own pictures into the folder that vae.lfw.path names."
+        ) from None
+    images = np.rint(people["images"] * 255).astype(np.uint8).transpose(0, 3, 1, 2)
+    return _split(images, people["target"], "Labeled Faces in the Wild", "http://vis-www.cs.umass.edu/lfw/", seed)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Every file under a folder but hidden ones and README.md, sorted."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.name != "README.md"
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def read_faces(folder: Path, files: Sequence[Path], size: int, seed: int) -> Fetched:
+    """The user's own pictures, colour, scaled to 3×size×size; a tenth of them is the test set.
+
+    Where they lie in 20 folders or more each folder counts as one person, and the test set gets whole ones. UserError
+    for fewer than 10 pictures and for ones that cannot be read, naming them.
+    """
+    if len(files) < LEAST:
+        raise UserError(f"{printable(str(folder))} holds {len(files)} pictures: the VAE needs {LEAST} or more.")
+    images, bad = np.empty((len(files), 3, size, size), np.uint8), list[PictureError]()
+    for index, path in enumerate(tqdm(files, desc="pictures", unit="picture", mininterval=0.5, disable=None)):
+        try:
+            images[index] = to_pixels(read_picture(path), size, "rgb")
+        except PictureError as error:
+            bad.append(error)
+    if bad:
+        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise UserError(f"{len(bad)} of {len(files)} pictures cannot be read: {'; '.join(map(str, bad[:NAMED]))}{more}.")
+    homes, persons = np.unique([str(path.parent) for path in files], return_inverse=True)
+    groups = persons if len(homes) >= PERSONS else np.arange(len(files))
+    return _split(images, groups, "the user's own", printable(str(folder)), seed)
+
+
+def _split(images: np.ndarray, groups: np.ndarray, licence: str, source: str, seed: int) -> Fetched:
+    """Whole groups, drawn with `seed`, until the test set has its tenth."""
+    order = np.random.default_rng(seed).permutation(groups.max() + 1)
+    counts = np.bincount(groups)[order].cumsum()
+    drawn = order[: max(1, int(np.searchsorted(counts, TEST_SHARE * len(images), side="right")))]
+    test = np.isin(groups, drawn)
+    train, held_out = (Split(images[part], np.zeros(part.sum(), np.int64)) for part in (~test, test))
+    channels, height, width = images.shape[1:]
+    info = DatasetInfo(LFW, (), channels, height, width, licence, source, light_on_dark=False)
+    return Fetched(info, train, held_out, source)

@@ -1,0 +1,102 @@
+"""The VAE as two ONNX files, encoder and decoder, with what is fitted for them, and the proof that they answer as torch."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import UserError
+from cnnlab.export.convert import convert, stamp
+from cnnlab.inference.session import session_of
+from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians
+from cnnlab.vae.latent import fit_gaussians
+from cnnlab.vae.model import VAE
+
+TOLERANCE = 1e-4  # times max(1, |value|)
+PARITY_PICTURES = 200
+PARITY_BATCHES = (1, 3, 64)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.vae.encode(self.vae.pixels(image))
+
+
+class _Decoder(nn.Module):
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.vae.decode(z)
+        return self.vae.image(logits), logits
+
+
+def to_onnx(vae: VAE, meta: dict[str, Any], images: np.ndarray, labels: np.ndarray) -> tuple[bytes, bytes]:
+    """The files' bytes: image → mean, logvar; z → image (uint8, the data's own size), logits (float32, padded).
+
+    images uint8 [n, c, h, w] and labels int64 [n] are the training pictures: where the data have classes, the Gaussian
+    of each class's codes goes into the files' metadata.
+    """
+    vae = vae.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    encoder = convert(_Encoder(vae), torch.zeros((2, *vae.shape), dtype=torch.uint8), "image", ["mean", "logvar"])
+    decoder = convert(_Decoder(vae), torch.zeros(2, vae.z_dim), "z", ["image", "logits"])
+    meta = meta | {"borders": list(vae.borders), "log_scale": float(vae.log_scale)}
+    if meta["class_names"]:
+        mean, logvar = _torch_codes(vae, images)
+        meta |= {"class_gaussians": pack_gaussians(fit_gaussians(mean, logvar, labels, len(meta["class_names"])))}
+    return stamp(encoder, meta), stamp(decoder, meta)
+
+
+def check_parity(vae: VAE, encoder: bytes, decoder: bytes, images: np.ndarray, seed: int) -> dict[str, float | int]:
+    """How near the files come to torch, for uint8 images [n, c, h, w] and codes drawn from the prior.
+
+    200 of them at batch 1, 3 and 64. UserError where codes or logits differ by more than 1e-4 of max(1, |value|), or a
+    pixel by more than one grey value.
+    """
+    coder = Encoder(session_of(encoder, "the exported encoder"), {"shape": list(vae.shape)})
+    painter = Decoder(session_of(decoder, "the exported decoder"), {})
+    few = np.ascontiguousarray(images[:PARITY_PICTURES])
+    z = np.random.default_rng(seed).standard_normal((len(few), vae.z_dim), dtype=np.float32)
+    mean, logvar = _torch_codes(vae, few)
+    with torch.inference_mode():
+        logits = vae.decode(torch.from_numpy(z))
+        pixels = vae.image(logits).numpy().astype(np.int16)
+    worst_code = worst_logit = worst_pixel = 0.0
+    for batch in PARITY_BATCHES:
+        for start in range(0, len(few), batch):
+            part = slice(start, start + batch)
+            found = coder.codes(few[part])
+            worst_code = max(worst_code, _difference(mean[part], found[0]), _difference(logvar[part], found[1]))
+            worst_logit = max(worst_logit, _difference(logits[part].numpy(), painter.logits(z[part])))
+            worst_pixel = max(worst_pixel, float(np.abs(pixels[part] - painter.images(z[part])).max()))
+    if not (worst_code < TOLERANCE and worst_logit < TOLERANCE and worst_pixel <= 1):
+        raise UserError(
+            f"the exported VAE does not answer as torch does: codes differ by up to {worst_code:.2g} and logits by "
+            f"{worst_logit:.2g} of max(1, |value|), where {TOLERANCE:g} is allowed, and pixels by {worst_pixel:.0f} "
+            "grey values, where 1 is; export with the versions in constraints.txt."
+        )
+    return {
+        "parity_pictures": len(few),
+        "parity_codes_largest_difference": worst_code,
+        "parity_logits_largest_difference": worst_logit,
+        "parity_pixels_largest_difference": worst_pixel,
+    }
+
+
+@torch.inference_mode()
+def _torch_codes(vae: VAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    parts = [
+        vae.encode(vae.pixels(torch.from_numpy(np.array(images[start : start + BATCH]))))
+        for start in range(0, len(images), BATCH)
+    ]
+    return torch.cat([mean for mean, _ in parts]).numpy(), torch.cat([logvar for _, logvar in parts]).numpy()
+
+
+def _difference(expected: np.ndarray, found: np.ndarray) -> float:
+    return float((np.abs(expected - found) / np.maximum(1, np.abs(expected))).max())

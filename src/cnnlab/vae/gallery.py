@@ -1,0 +1,139 @@
+"""The pictures that show what a VAE has learned, as arrays: rows and columns of uint8 tiles and what they are called."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnlab.vae.codec import Decoder, Encoder
+from cnnlab.vae.latent import manifold, prior, spherical, straight, traversal
+from cnnlab.vae.measure import kl_by_dimension
+
+ALPHAS = np.linspace(0, 1, 6)  # the course's task: 0, .2, .4, .6, .8, 1
+SIDE = 10  # tiles a side of the sheets of samples
+PAIRS = 16  # reconstructions shown
+WAYS = 3  # pairs of each kind that are interpolated
+TRAVERSED = 10  # dimensions
+TRAVERSAL_VALUES = np.linspace(-3, 3, 9)
+MANIFOLD_SIDE = 20
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Tiles uint8 [rows, columns, c, h, w] (c is 1 or 3) and their captions; an empty tuple means none."""
+
+    tiles: np.ndarray
+    title: str
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Sheet]:
+    """All sheets of a VAE by name; images uint8 [n, c, h, w] and labels [n] are of the test set."""
+    z_dim = int(decoder.meta["z_dim"])
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(images))
+    ends = prior(2 * WAYS, z_dim, generator)
+    made = {
+        "samples": samples(decoder, prior(SIDE * SIDE, z_dim, generator)),
+        "reconstructions": reconstructions(encoder, decoder, images[np.sort(order[:PAIRS])]),
+        "interpolation_prior": _ways(
+            decoder, [(f"draws {2 * i + 1} and {2 * i + 2}", ends[2 * i + 1], ends[2 * i]) for i in range(WAYS)],
+            "Between two draws from the prior, z = α·z₁ + (1 − α)·z₂",
+        ),
+        "traversal": traversals(encoder, decoder, images, images[order[0]]),
+    }  # fmt: skip
+    means, _ = encoder.codes(images)
+    if decoder.class_names:
+        made["class_samples"] = class_samples(decoder, generator)
+        made |= _class_ways(decoder, means, labels, order)
+    else:
+        pairs = [("two pictures", means[order[2 * i + 1]], means[order[2 * i]]) for i in range(min(WAYS, len(order) // 2))]
+        made["interpolation_pictures"] = _ways(decoder, pairs, "Between the codes of two test pictures")
+    if z_dim == 2:
+        made["manifold"] = plane(decoder)
+    return made
+
+
+def samples(decoder: Decoder, z: np.ndarray, columns: int = SIDE) -> Sheet:
+    """Codes [n, z_dim] decoded; the last row is filled up with black."""
+    images = decoder.images(z)
+    missing = -len(images) % columns
+    images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
+    return Sheet(images.reshape(-1, columns, *images.shape[1:]), "Samples from the prior N(0, I)")
+
+
+def reconstructions(encoder: Encoder, decoder: Decoder, images: np.ndarray) -> Sheet:
+    """Pictures above what their mean codes decode to, in bands of eight."""
+    rebuilt = decoder.images(encoder.codes(images)[0])
+    columns = min(8, len(images))
+    bands = range(0, len(images) - columns + 1, columns)
+    rows = [part[start : start + columns] for start in bands for part in (images, rebuilt)]
+    return Sheet(np.stack(rows), "Test pictures and their reconstructions", ("picture", "rebuilt") * len(bands))
+
+
+def interpolation(decoder: Decoder, first: np.ndarray, second: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    """Tiles uint8 [2, len(alphas), c, h, w]: along the straight line, and along the great circle."""
+    return np.stack([decoder.images(way(first, second, alphas)) for way in (straight, spherical)])
+
+
+def class_samples(decoder: Decoder, generator: np.random.Generator) -> Sheet:
+    """A row of samples for each class, from the Gaussian fitted to its codes."""
+    rows = [decoder.images(gaussian.sample(SIDE, generator)) for gaussian in decoder.gaussians()]
+    return Sheet(np.stack(rows), "Samples from the Gaussian of each class's codes", decoder.class_names)
+
+
+def traversals(encoder: Encoder, decoder: Decoder, images: np.ndarray, start: np.ndarray) -> Sheet:
+    """One picture's code with one dimension at a time going from −3 to 3: the dimensions with the most KL first."""
+    mean, logvar = encoder.codes(images)
+    kl = kl_by_dimension(mean, logvar)
+    dimensions = np.argsort(-kl, kind="stable")[:TRAVERSED]
+    codes = traversal(encoder.codes(start[None])[0][0].astype(np.float64), dimensions, TRAVERSAL_VALUES)
+    tiles = decoder.images(codes.reshape(-1, codes.shape[-1]))
+    return Sheet(
+        tiles.reshape(*codes.shape[:2], *tiles.shape[1:]),
+        "One dimension of a test picture's code at a time, those with the most KL first",
+        tuple(f"z{dimension}: {kl[dimension]:.2f} nats" for dimension in dimensions),
+        tuple(f"{value:g}".replace("-", "−") for value in TRAVERSAL_VALUES),
+    )
+
+
+def plane(decoder: Decoder) -> Sheet:
+    """The two-dimensional code space, decoded at quantiles of N(0, I)."""
+    codes = manifold(MANIFOLD_SIDE)
+    tiles = decoder.images(codes.reshape(-1, 2))
+    return Sheet(tiles.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *tiles.shape[1:]), "The code plane at quantiles of N(0, I)")
+
+
+def _class_ways(decoder: Decoder, means: np.ndarray, labels: np.ndarray, order: np.ndarray) -> dict[str, Sheet]:
+    """Interpolation within a class, between two classes, and between class means; the pictures come in `order`."""
+    names = decoder.class_names
+    of_class = {label: order[labels[order] == label] for label in range(len(names))}
+    usable = [label for label in order_of_first(labels[order]) if len(of_class[label]) >= 2]
+    within = [
+        (names[label], means[of_class[label][1]], means[of_class[label][0]]) for label in usable[:WAYS]
+    ]
+    couples = list(zip(usable[0::2], usable[1::2], strict=False))[:WAYS]
+    between = [
+        (f"{names[a]} → {names[b]}", means[of_class[b][0]], means[of_class[a][0]]) for a, b in couples
+    ]
+    centres = [gaussian.mean for gaussian in decoder.gaussians()]
+    middles = [(f"{names[a]} → {names[b]}", centres[b], centres[a]) for a, b in couples]
+    return {
+        "interpolation_within": _ways(decoder, within, "Between the codes of two test pictures of one class"),
+        "interpolation_between": _ways(decoder, between, "Between the codes of two test pictures of two classes"),
+        "interpolation_means": _ways(decoder, middles, "Between the mean codes of two classes"),
+    }
+
+
+def order_of_first(labels: np.ndarray) -> list[int]:
+    """The labels that occur, in the order in which they first do."""
+    found, first = np.unique(labels, return_index=True)
+    return [int(label) for label in found[np.argsort(first)]]
+
+
+def _ways(decoder: Decoder, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]], title: str) -> Sheet:
+    """Two rows for each pair, the straight line and the great circle; pairs are (name, code at α = 1, code at α = 0)."""
+    rows = np.concatenate([interpolation(decoder, first, second, ALPHAS) for _, first, second in pairs])
+    captions = [f"{name}\n{way}" for name, _, _ in pairs for way in ("straight", "spherical")]
+    return Sheet(rows, title, tuple(captions), tuple(f"α = {alpha:.1f}" for alpha in ALPHAS))

@@ -1,0 +1,104 @@
+"""The report's convolutional VAE, for pictures of any channels and size.
+
+Report A: two 4×4 convolutions of stride 2, a hidden layer of 128, two heads; the decoder mirrors them. The report has
+no activation between the decoder's two transposed convolutions, which makes them one linear map; `decoder` chooses:
+"relu" puts one there, "linear" is the report's form.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import UserError
+from cnnlab.models.blocks import Shape
+from cnnlab.params import Likelihood, VaeDecoder
+from cnnlab.vae.likelihoods import mean_pixel
+
+HIDDEN = 128
+
+
+class VAE(nn.Module):
+    """Encoder, decoder and the likelihood's width; shapes in the comments are for 1×28×28 padded to 32×32.
+
+    z_dim: dimensions of the code. decoder: the activation between the transposed convolutions. likelihood: what the
+    decoder's numbers mean. unpadded: leave the pictures at their own size, which must then be a multiple of four, as
+    the literature does with 28×28; else they are padded with zeros to a multiple of eight. UserError where the size
+    does not fit.
+    """
+
+    log_scale: Tensor
+
+    def __init__(
+        self, shape: Shape, z_dim: int, decoder: VaeDecoder, likelihood: Likelihood, unpadded: bool = False
+    ) -> None:
+        super().__init__()
+        channels, height, width = shape
+        if unpadded and (height % 4 or width % 4):
+            raise UserError(
+                f"vae.binarize: pictures of {height}×{width} are not padded then and must measure a multiple of "
+                "four pixels a side; leave binarize false."
+            )
+        self.shape, self.z_dim, self.likelihood = shape, z_dim, likelihood
+        self.borders = (0, 0, 0, 0) if unpadded else (*_padding(width), *_padding(height))
+        rows, columns = ((side + sum(border)) // 4 for side, border in ((height, self.borders[2:]), (width, self.borders[:2])))
+        size = 64 * rows * columns
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, 32, 4, stride=2, padding=1),  # 32×16×16
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2, padding=1),  # 64×8×8
+            nn.ReLU(),
+            nn.Flatten(),  # 4096
+            nn.Linear(size, HIDDEN),
+            nn.ReLU(),
+        )
+        self.mean = nn.Linear(HIDDEN, z_dim)
+        self.logvar = nn.Linear(HIDDEN, z_dim)
+        self.decoder = nn.Sequential(
+            nn.Linear(z_dim, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, size),
+            nn.ReLU(),
+            nn.Unflatten(1, (64, rows, columns)),  # 64×8×8
+            nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),  # 32×16×16
+            nn.ReLU() if decoder == "relu" else nn.Identity(),
+            nn.ConvTranspose2d(32, channels, 4, stride=2, padding=1),  # 1×32×32
+        )
+        log_scale = torch.tensor(-1.0)
+        if likelihood == "gaussian":
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """uint8 [n, c, h, w] → [0, 1], padded to the network's own size."""
+        return nn.functional.pad(images.to(torch.float32) / 255, self.borders)
+
+    def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the code's posterior, each [n, z_dim]."""
+        hidden = self.encoder(pixels)
+        return self.mean(hidden), self.logvar(hidden)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Each pixel's logit, [n, c, padded height, padded width]."""
+        return self.decoder(z)
+
+    def image(self, logits: Tensor) -> Tensor:
+        """The decoder's mean picture as uint8 [n, c, h, w], the padding cut off."""
+        left, _, top, _ = self.borders
+        _, height, width = self.shape
+        mean = mean_pixel(self.likelihood, logits, torch)[:, :, top : top + height, left : left + width]
+        return (255 * mean).round().to(torch.uint8)
+
+
+def build(meta: Mapping[str, Any]) -> VAE:
+    """The network that a file's meta describes, with fresh weights."""
+    channels, height, width = meta["shape"]
+    return VAE((channels, height, width), meta["z_dim"], meta["decoder"], meta["likelihood"], meta["binarize"])
+
+
+def _padding(side: int) -> tuple[int, int]:
+    """Pixels before and after that bring a side up to a multiple of eight, the picture in the middle."""
+    missing = -side % 8
+    return missing // 2, missing - missing // 2

@@ -1,0 +1,39 @@
+"""Measure the exported VAE on the test set and draw what it has learned: `python stages/vae_sample.py`; no torch."""
+
+from cnnlab import artifacts, params
+from cnnlab.errors import run_command
+from cnnlab.figures.generation import tile_sheet
+from cnnlab.inference import Model
+from cnnlab.vae.codec import Decoder, Encoder
+from cnnlab.vae.evaluation import evaluate
+from cnnlab.vae.gallery import sheets
+
+
+def main() -> None:
+    """Write metrics/vae/test.json and plots/vae/pictures/."""
+    settings = params.load()
+    encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
+    decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
+    train, test = artifacts.load_split("vae", "train"), artifacts.load_split("vae", "test")
+    judge = None  # who tells what the samples look like: a classifier of the same pictures, where there is one
+    if settings.vae.dataset == settings.dataset:
+        judge = Model.load(artifacts.onnx_path("mynet", "features"))
+    run = getattr(settings.vae, settings.budget)
+    figures, notes = evaluate(
+        encoder, decoder, train, test, judge, bound_pictures=run.bound_pictures, seed=settings.seed
+    )
+    artifacts.write_json(artifacts.metrics_path("vae", "test"), figures)
+    folder = artifacts.vae_plots_dir() / "pictures"
+    for name, sheet in sheets(encoder, decoder, test.images, test.labels, settings.seed).items():
+        artifacts.write_figure(folder / f"{name}.png", tile_sheet(**vars(sheet)))
+    for note in notes:
+        print(f"note: {note}")
+    print(
+        f"vae: test reconstruction {figures['reconstruction']:.1f} + KL {figures['kl']:.1f} = "
+        f"{figures['negative_elbo']:.1f} nats a picture (n={figures['n']}), {figures['active_units']} active units; "
+        f"see {folder}/ or `dvc plots show`."
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

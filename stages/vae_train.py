@@ -1,0 +1,38 @@
+"""Train the VAE on its training pictures: `python stages/vae_train.py`."""
+
+from dataclasses import replace
+
+from cnnlab import artifacts, params
+from cnnlab.errors import run_command
+from cnnlab.training.devices import choose_device, describe
+from cnnlab.vae.training import save_vae, train_vae
+
+
+def main() -> None:
+    """Read the training part of data/vae, train, write weights, curve and figures."""
+    settings = params.load()
+    device = choose_device(settings.device)
+    trained = train_vae(
+        replace(artifacts.load_info("vae"), name=settings.vae.dataset),
+        artifacts.load_split("vae", "train"),
+        settings.vae,
+        getattr(settings.vae, settings.budget),
+        seed=settings.seed,
+        held_out=settings.validation_share,
+        device=device,
+        on_rows=lambda rows: artifacts.write_csv(artifacts.vae_plots_dir() / "curve.csv", rows),
+    )
+    save_vae(artifacts.model_path("vae"), trained.module, trained.meta)
+    figures = trained.metrics()
+    artifacts.write_json(artifacts.metrics_path("vae", "train"), figures)
+    timing = trained.timing() | {"device": describe(device)}
+    artifacts.write_json(artifacts.metrics_path("timing", "vae"), timing)
+    trained.finish()
+    print(
+        f"vae: validation reconstruction {figures['validation_reconstruction']:.1f} + KL {figures['validation_kl']:.1f} "
+        f"nats a picture (n={figures['n_validation']}) → {artifacts.model_path('vae')}; next: `dvc repro vae_export`."
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

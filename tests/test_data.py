@@ -1,0 +1,718 @@
+"""Published data sets: their files, their sources, the sample and the splits. No test touches the network."""
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import io
+import os
+import re
+import struct
+import tarfile
+import urllib.error
+from dataclasses import replace
+from email.message import Message
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnnlab import artifacts, params
+from cnnlab.artifacts import Split
+from cnnlab.data import catalogue, cifar, debian, fetch, sample, sources, transfer
+from cnnlab.data.catalogue import DATA_SETS, FASHION_MNIST, DataFile, DataSet
+from cnnlab.data.checks import RejectedError, verify
+from cnnlab.data.idx import read_idx
+from cnnlab.data.split import stratified_split
+from cnnlab.errors import UserError, run_command
+from stages import download
+
+FOLDER = params.Folder(path="data/pictures", size=28, mode="grey")
+MIRROR, SECOND = "http://one.test/", "http://two.test/"
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def tiny_files() -> dict[str, bytes]:
+    """Four small IDX files by their published names, decompressed: two classes, 4 x 4 pixels."""
+    generator = np.random.default_rng(0)
+    contents = {}
+    for stem, count in (("train", 20), ("t10k", 10)):
+        contents[f"{stem}-images-idx3-ubyte.gz"] = idx(generator.integers(0, 256, (count, 4, 4)))
+        contents[f"{stem}-labels-idx1-ubyte.gz"] = idx(np.arange(count) % 2)
+    return contents
+
+
+CONTENTS = tiny_files()
+IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = CONTENTS
+PUBLISHED = {name: gzip.compress(content, mtime=0) for name, content in CONTENTS.items()}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataSet:
+    """A small published data set, in an empty project folder without network and without Debian's package."""
+    files = tuple(
+        DataFile(name, len(content), f"sha256:{hashlib.sha256(content).hexdigest()}", of_content=True)
+        for name, content in CONTENTS.items()
+    )
+    entry = DataSet("tiny", ("a", "b"), (1, 4, 4), "idx", files, "Tiny", "free", "here", light_on_dark=True)
+    monkeypatch.setitem(DATA_SETS, "tiny", entry)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(sources.USER_FOLDER, raising=False)
+    monkeypatch.setattr(sources, "addresses", lambda entry: [MIRROR, SECOND])
+    monkeypatch.setitem(DATA_SETS, "fashion_mnist", replace(FASHION_MNIST, debian_package=""))
+    serve(monkeypatch, {})
+    return entry
+
+
+class Response(io.BytesIO):
+    """What urlopen gives."""
+
+    def __init__(self, body: bytes, length: int) -> None:
+        super().__init__(body)
+        self.headers = Message()
+        self.headers["Content-Length"] = str(length)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, answers: dict[str, bytes | Exception | Response]) -> list[str]:
+    """Let addresses answer; others are out of reach. Returns the list of what is asked for."""
+    asked: list[str] = []
+
+    def urlopen(request, timeout):
+        assert 0 < timeout <= 15
+        asked.append(request.full_url)
+        answer = answers.get(request.full_url, urllib.error.URLError("no route to host"))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, Response) else Response(answer, len(answer))
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    return asked
+
+
+def put(folder: str | Path, files: dict[str, bytes]) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (Path(folder) / name).write_bytes(content)
+
+
+def names(folder: str | Path) -> list[str]:
+    """What a folder holds, sorted."""
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def got(entry: DataSet) -> fetch.Fetched:
+    return fetch.fetch(entry.name, FOLDER, budget="quick", seed=0)
+
+
+def assert_whole(fetched: fetch.Fetched) -> None:
+    assert fetched.train.images.tobytes() == CONTENTS[IMAGES][16:]
+    assert fetched.test.labels.tolist() == [0, 1] * 5
+    assert fetched.train.images.shape == (20, 1, 4, 4)
+    assert (fetched.train.images.dtype, fetched.train.labels.dtype) == (np.uint8, np.int64)
+
+
+# --- IDX files
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_an_idx_file_is_read_as_it_was_written(tmp_path, suffix):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    content = idx(array)
+    (tmp_path / f"x{suffix}").write_bytes(gzip.compress(content) if suffix else content)
+    assert np.array_equal(read_idx(tmp_path / f"x{suffix}", 3), array)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "cut off"),
+        (idx(np.zeros((2, 3)))[:-1], "cut off"),
+        (idx(np.zeros((2, 3))) + b"x", "too long"),
+        (idx(np.zeros(6)) + bytes(4), "not IDX"),
+        (b"\0\0\x0d\x02" + bytes(8), "not IDX"),
+        (b"\0\0\x08\x02" + b"\xff" * 8, "are the most"),
+    ],
+)
+def test_a_wrong_idx_file_is_refused(tmp_path, content, fault):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(UserError, match=fault):
+        read_idx(tmp_path / "x", 2)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=64), st.booleans(), st.integers(0, 60), st.sampled_from(["x", "x.gz"]))
+def test_no_idx_file_breaks_the_reader(tmp_path_factory, noise, begin_well, cut, name):
+    content = (idx(np.zeros((3, 4))) if begin_well else b"")[: 60 - cut] + noise
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(gzip.compress(content)[: 80 - cut] if name.endswith(".gz") else content)
+    with contextlib.suppress(UserError):  # any other exception fails the test
+        assert read_idx(path, 2).ndim == 2
+
+
+# --- Sources
+
+
+@pytest.mark.parametrize("folder", ["data/raw/tiny", "data/Tiny/raw", "data"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_in_the_project_are_used(tiny, folder, packed):
+    files = PUBLISHED if packed else {name.removesuffix(".gz"): content for name, content in CONTENTS.items()}
+    put(folder, files)
+    fetched = got(tiny)
+    assert_whole(fetched)
+    assert (fetched.origin, fetched.notes) == (folder, ())
+
+
+@pytest.mark.parametrize("inside", ["", "tiny", "raw/tiny", "Tiny/raw"])
+def test_the_users_folder_is_used(tiny, tmp_path, monkeypatch, inside):
+    put(tmp_path / "mine" / inside, PUBLISHED)
+    monkeypatch.setenv(sources.USER_FOLDER, str(tmp_path / "mine"))
+    assert_whole(got(tiny))
+
+
+def test_each_file_comes_from_the_first_source_that_has_it(tiny, tmp_path, monkeypatch):
+    put("data/raw/tiny", {IMAGES: PUBLISHED[IMAGES]})
+    put(tmp_path / "mine", {LABELS: PUBLISHED[LABELS]})
+    monkeypatch.setenv(sources.USER_FOLDER, str(tmp_path / "mine"))
+    answers = {MIRROR + TEST_IMAGES: PUBLISHED[TEST_IMAGES], SECOND + TEST_LABELS: PUBLISHED[TEST_LABELS]}
+    gone = urllib.error.HTTPError("", 404, "", Message(), None)
+    asked = serve(monkeypatch, {**answers, MIRROR + TEST_LABELS: gone})
+    fetched = got(tiny)
+    assert_whole(fetched)
+    assert asked == [MIRROR + TEST_IMAGES, MIRROR + TEST_LABELS, SECOND + TEST_LABELS]
+    assert fetched.origin == f"data/raw/tiny, {tmp_path / 'mine'}, {MIRROR}, {SECOND}"
+    assert Path("data/raw/tiny", TEST_IMAGES).read_bytes() == PUBLISHED[TEST_IMAGES]
+
+
+def damaged(name: str) -> dict[str, bytes]:
+    return {
+        "cut off": PUBLISHED[name][:-10],
+        "wrong SHA-256": gzip.compress(CONTENTS[name][:-1] + b"?"),
+        "longer": gzip.compress(CONTENTS[name] + b"?"),
+        "not a whole gzip file": b"<html>Please log in</html>",
+        "is tiny's t10k-labels": PUBLISHED[TEST_LABELS],
+    }
+
+
+@pytest.mark.parametrize("fault", list(damaged(IMAGES)))
+def test_a_wrong_file_is_set_aside_by_name_and_the_next_source_tried(tiny, tmp_path, monkeypatch, fault):
+    wrong = damaged(IMAGES)[fault]
+    put("data/raw/tiny", {**PUBLISHED, IMAGES: wrong, f"{IMAGES}.bad": b"an older one"})
+    put(tmp_path / "mine", PUBLISHED)
+    monkeypatch.setenv(sources.USER_FOLDER, str(tmp_path / "mine"))
+    fetched = got(tiny)
+    assert_whole(fetched)
+    assert Path("data/raw/tiny", f"{IMAGES}.bad2").read_bytes() == wrong
+    assert Path("data/raw/tiny", f"{IMAGES}.bad").read_bytes() == b"an older one"
+    assert not Path("data/raw/tiny", IMAGES).exists()
+    assert fault in fetched.notes[0]
+    assert fetched.notes[0].startswith(f"data/raw/tiny/{IMAGES}: ")
+    assert fetched.notes[0].endswith(f"(set aside as {IMAGES}.bad2)")
+
+
+def test_swapped_files_are_told_and_replaced(tiny, monkeypatch):
+    put("data/raw/tiny", {**PUBLISHED, LABELS: PUBLISHED[TEST_LABELS], TEST_LABELS: PUBLISHED[LABELS]})
+    serve(monkeypatch, {MIRROR + name: content for name, content in PUBLISHED.items()})
+    fetched = got(tiny)
+    assert_whole(fetched)
+    for name, note in zip((TEST_LABELS, LABELS), fetched.notes, strict=True):
+        assert f"is tiny's {name}" in note
+    assert sorted(path.name for path in Path("data/raw/tiny").glob("*.bad")) == [
+        f"{TEST_LABELS}.bad",
+        f"{LABELS}.bad",
+    ]
+
+
+def test_another_sets_file_in_the_shared_folder_stays(tiny, monkeypatch):
+    other = gzip.compress(CONTENTS[IMAGES][::-1], mtime=0)
+    known = DataFile(IMAGES, len(other), f"md5:{hashlib.md5(other).hexdigest()}", of_content=False)
+    monkeypatch.setitem(DATA_SETS, "other", replace(tiny, name="other", files=(known,)))
+    put("data", {**PUBLISHED, IMAGES: other})
+    serve(monkeypatch, {MIRROR + IMAGES: PUBLISHED[IMAGES]})
+    fetched = got(tiny)
+    assert_whole(fetched)
+    assert Path("data", IMAGES).read_bytes() == other
+    assert "is other's" in fetched.notes[0]
+
+
+def test_a_wrong_file_in_the_users_folder_is_named_but_not_touched(tiny, tmp_path, monkeypatch):
+    put(tmp_path / "mine", {**PUBLISHED, IMAGES: b""})
+    monkeypatch.setenv(sources.USER_FOLDER, str(tmp_path / "mine"))
+    with pytest.raises(UserError) as raised:
+        got(tiny)
+    assert f"{tmp_path / 'mine' / IMAGES}: is cut off" in str(raised.value)
+    assert names(tmp_path / "mine") == sorted(PUBLISHED)
+
+
+def test_what_is_no_regular_file_is_refused(tiny):
+    put("data/raw/tiny", {name: PUBLISHED[name] for name in (LABELS, TEST_IMAGES, TEST_LABELS)})
+    Path("data/raw/tiny", IMAGES).mkdir()
+    with pytest.raises(UserError, match="is not a regular file"):
+        got(tiny)
+
+
+def test_a_wrong_download_is_set_aside_and_the_next_mirror_asked(tiny, monkeypatch):
+    good = {SECOND + name: content for name, content in PUBLISHED.items()}
+    bad = {
+        MIRROR + IMAGES: b"<html>Please log in</html>",
+        MIRROR + LABELS: Response(PUBLISHED[LABELS][:9], 999),
+    }
+    serve(monkeypatch, {**good, **bad})
+    fetched = got(tiny)
+    assert_whole(fetched)
+    assert Path("data/raw/tiny", f"{IMAGES}.bad").read_bytes() == bad[MIRROR + IMAGES]
+    assert names("data/raw/tiny") == sorted([*PUBLISHED, f"{IMAGES}.bad"])  # the cut-off one is gone
+    assert "broke off after 9 of 999 bytes" in fetched.notes[1]
+
+
+def test_an_endless_download_is_ended(tiny, monkeypatch):
+    class Endless(Response):
+        given = 0
+
+        def read1(self, size: int | None = -1, /) -> bytes:
+            self.given += size or 0
+            return bytes(size or 0)
+
+    endless = Endless(b"", 10)
+    serve(monkeypatch, {MIRROR + IMAGES: endless})
+    with pytest.raises(UserError, match="longer than"):
+        got(tiny)
+    assert endless.given < 1_000_000
+    assert not list(Path("data/raw/tiny").iterdir())
+
+
+def test_a_connection_that_breaks_is_told(tiny, monkeypatch):
+    class Broken(Response):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    serve(monkeypatch, {MIRROR + IMAGES: Broken(b"", 100)})
+    with pytest.raises(UserError, match="broke off after 0 bytes: Connection reset by peer"):
+        got(tiny)
+
+
+def test_a_download_that_trickles_is_given_up(tiny, monkeypatch):
+    clock = iter(range(0, 100_000, 20))
+    monkeypatch.setattr(transfer.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(transfer, "CHUNK", 10)
+    with pytest.raises(RejectedError, match="comes too slowly"):
+        transfer.store(io.BytesIO(PUBLISHED[IMAGES]), tiny.files[0], Path("data/x.gz"), None)
+    assert not list(Path("data").iterdir())
+
+
+def test_without_any_source_one_message_says_what_was_tried(tiny, monkeypatch):
+    put("data/raw/tiny", {LABELS: PUBLISHED[LABELS]})
+    monkeypatch.setenv(sources.USER_FOLDER, "/nowhere")
+    serve(monkeypatch, {SECOND + IMAGES: urllib.error.HTTPError("", 403, "", Message(), None)})
+    with pytest.raises(UserError) as raised:
+        got(tiny)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == f"tiny: {IMAGES}, {TEST_IMAGES}, {TEST_LABELS} could not be had. Tried:"
+    assert f"  - data/: has no {IMAGES}, {TEST_IMAGES}, {TEST_LABELS}" in lines
+    assert f"  - {sources.USER_FOLDER}: /nowhere is not a folder" in lines
+    assert f"  - {MIRROR}: not reached (no route to host)" in lines
+    assert f"  - {SECOND}{IMAGES} is refused: HTTP 403" in lines
+    assert "data/raw/tiny/" in lines[-1]
+    assert sources.USER_FOLDER in lines[-1]
+    assert names("data/raw/tiny") == [LABELS]
+
+
+def test_a_silent_server_is_asked_once(tiny, monkeypatch):
+    asked = serve(monkeypatch, dict.fromkeys((MIRROR + name for name in PUBLISHED), TimeoutError("timed out")))
+    with pytest.raises(UserError, match=r"one.test/: not reached \(no answer within 10 s\)"):
+        got(tiny)
+    assert asked == [MIRROR + IMAGES, SECOND + IMAGES]
+
+
+def test_a_full_disk_while_downloading_keeps_what_was_there(tiny, monkeypatch):
+    put("data/raw/tiny", {LABELS: PUBLISHED[LABELS]})
+    serve(monkeypatch, {MIRROR + name: content for name, content in PUBLISHED.items()})
+    open_well = Path.open
+
+    class Full(io.FileIO):
+        def write(self, data, /):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def opened(path: Path, mode: str = "r", *rest, **more):
+        return Full(path, mode) if mode == "wb" else open_well(path, mode, *rest, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", opened)
+        with pytest.raises(UserError, match=f"{IMAGES} could not be written: No space left"):
+            got(tiny)
+    assert names("data/raw/tiny") == [LABELS]
+    assert Path("data/raw/tiny", LABELS).read_bytes() == PUBLISHED[LABELS]
+
+
+def test_the_origin_never_reaches_the_data_sets_own_files(tiny, tmp_path, monkeypatch):
+    put("data/raw/tiny", PUBLISHED)
+    one = got(tiny)
+    put(tmp_path / "mine", PUBLISHED)
+    monkeypatch.setenv(sources.USER_FOLDER, str(tmp_path / "mine"))
+    for name in PUBLISHED:
+        Path("data/raw/tiny", name).unlink()
+    other = got(tiny)
+    assert one.origin != other.origin
+    assert one.info == other.info
+
+
+def test_pictures_and_labels_must_belong_together(tiny):
+    put("x", {IMAGES: PUBLISHED[IMAGES], LABELS: PUBLISHED[TEST_LABELS]})
+    paths = {name: Path("x", IMAGES if "images" in name else LABELS) for name in PUBLISHED}
+    with pytest.raises(UserError, match="20 pictures but 10 labels"):
+        fetch.read_files(tiny, paths)
+
+
+# --- Debian's package
+
+
+def fake_programs(folder: Path, monkeypatch: pytest.MonkeyPatch, apt_get: str) -> None:
+    """Shell scripts in the place of apt-get, and of dpkg-deb: a package is the tar archive itself."""
+    put(folder, {"apt-get": f"#!/bin/sh\n{apt_get}\n".encode(), "dpkg-deb": b'#!/bin/sh\ncat "$2"\n'})
+    for path in folder.iterdir():
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def package(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+@pytest.fixture
+def packaged(tiny: DataSet, monkeypatch: pytest.MonkeyPatch) -> DataSet:
+    entry = replace(tiny, debian_package="dataset-tiny", debian_folder="usr/share/tiny-that-is-nowhere")
+    monkeypatch.setitem(DATA_SETS, "tiny", entry)
+    return entry
+
+
+def test_debians_package_is_fetched_and_unpacked(packaged, tmp_path, monkeypatch):
+    inside = {f"./{packaged.debian_folder}/{name}": content for name, content in PUBLISHED.items()}
+    strange = {"../../escaped": b"x", "/escaped": b"x", f"./{packaged.debian_folder}/../escaped": b"x"}
+    put(tmp_path, {"package": package({**strange, **inside})})
+    fake_programs(
+        tmp_path / "bin",
+        monkeypatch,
+        f'case "$*" in *print-uris*) exit 0;; esac; cp {tmp_path}/package x.deb',
+    )
+    fetched = got(packaged)
+    assert_whole(fetched)
+    assert fetched.origin == "Debian's package dataset-tiny"
+    assert names("data/raw/tiny") == sorted(PUBLISHED)
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_an_old_package_list_is_renewed_without_root(packaged, tmp_path, monkeypatch):
+    inside = {f"./{packaged.debian_folder}/{name}": content for name, content in PUBLISHED.items()}
+    put(tmp_path, {"package": package(inside)})
+    script = f"""case "$*" in
+*"Dir::State::lists="*update*) echo done >> {tmp_path}/updated;;
+*"Dir::State::lists="*print-uris*) echo "'http://one.test/x.deb' x.deb 123 SHA256:0";;
+*"Dir::State::lists="*download*) cp {tmp_path}/package x.deb;;
+*) echo "E: Unable to locate package dataset-tiny"; exit 100;; esac"""
+    fake_programs(tmp_path / "bin", monkeypatch, script)
+    assert_whole(got(packaged))
+    assert (tmp_path / "updated").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (
+            "echo 'E: Unable to locate package dataset-tiny'; exit 100",
+            "update failed: Unable to locate package dataset-tiny",
+        ),
+        (
+            'case "$*" in *update*) echo "W: Failed to fetch lists";; *) exit 100;; esac',
+            "Failed to fetch lists",
+        ),
+        ('case "$*" in *print-uris*) exit 0;; esac; echo > x.deb', "the package is damaged"),
+        ("exit 0", "apt-get brought no package"),
+    ],
+)
+def test_a_package_that_does_not_come_is_one_more_reason(packaged, tmp_path, monkeypatch, script, reason):
+    fake_programs(tmp_path / "bin", monkeypatch, script)
+    with pytest.raises(UserError) as raised:
+        got(packaged)
+    assert "Debian's package dataset-tiny: not installed; " in str(raised.value)
+    assert reason in str(raised.value)
+    assert not names("data/raw/tiny")
+
+
+def test_a_program_that_hangs_is_ended_with_its_children(packaged, tmp_path, monkeypatch):
+    monkeypatch.setattr(debian, "UPDATE_LIMIT", 0.3)
+    fake_programs(tmp_path / "bin", monkeypatch, f"sleep 60 & echo $! >> {tmp_path}/children; wait")
+    with pytest.raises(UserError, match=r"apt-get update took over 0 s"):
+        got(packaged)
+    for child in (tmp_path / "children").read_text().split():
+        assert not Path("/proc", child).exists() or "Z" in Path("/proc", child, "stat").read_text()
+
+
+def test_a_machine_without_apt_is_told(packaged, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="apt-get is not on this machine"):
+        got(packaged)
+
+
+# --- CIFAR-10
+
+
+def batch(images: np.ndarray, labels: list[int], by_column: bool = False) -> bytes:
+    """A batch pickled as Python 2 pickled the published ones: protocol 2, byte strings."""
+
+    def text(data: bytes) -> bytes:
+        return b"T" + struct.pack("<i", len(data)) + data
+
+    flat = images.reshape(len(images), -1)
+    rows = b"M" + struct.pack("<H", len(images)) + b"M" + struct.pack("<H", flat.shape[1])
+    dtype = (
+        b"cnumpy\ndtype\n("
+        + text(b"u1")
+        + b"K\x00K\x01tR(K\x03"
+        + text(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
+    start = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR"
+    flag = b"\x88" if by_column else b"\x89"
+    array = start + b"(K\x01(" + rows + b"t" + dtype + flag + text(flat.tobytes("F" if by_column else "C")) + b"tb"
+    numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return b"\x80\x02}(" + text(b"data") + array + text(b"labels") + numbers + b"u."
+
+
+@pytest.mark.parametrize("by_column", [False, True])
+def test_a_cifar_batch_is_read(by_column):
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), np.uint8)
+    split = cifar.parse_batch(batch(images, [3, 1, 9, 0], by_column), "x")
+    assert np.array_equal(split.images, images)
+    assert split.labels.tolist() == [3, 1, 9, 0]
+
+
+def test_the_cifar_archive_is_read_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (6, 2, 3, 32, 32), np.uint8)
+    members = {name: batch(images[at], [at, 9]) for at, name in enumerate(cifar.TRAIN + cifar.TEST)}
+    strange = {"../escaped": b"x", "/escaped": b"x", f"{cifar.FOLDER}/batches.meta": b"x"}
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(package({**strange, **members})))
+    train, test = cifar.read_cifar("x.tar.gz")
+    assert np.array_equal(train.images, images[:5].reshape(10, 3, 32, 32))
+    assert test.labels.tolist() == [5, 9]
+    assert names(tmp_path) == ["x.tar.gz"]
+
+
+def test_a_wrong_cifar_archive_is_refused(tmp_path):
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(package({"x": bytes(100_000)})))
+    with pytest.raises(UserError, match="lacks cifar-10-batches-py/data_batch_1"):
+        cifar.read_cifar(path)
+    for content in (path.read_bytes()[:-20], b"", b"hello"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="is not a whole archive"):
+            cifar.read_cifar(path)
+
+
+@pytest.mark.parametrize("call", [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cnumpy.f2py.diagnose\nrun_command\n"])
+def test_no_pickle_in_cifar_is_executed(tmp_path, call):
+    with pytest.raises(UserError, match="is not a batch of CIFAR-10: UnpicklingError"):
+        cifar.parse_batch(call + f"(S'touch {tmp_path}/executed'\ntR.".encode(), "x")
+    assert not list(tmp_path.iterdir())
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=8))
+def test_no_pickle_breaks_the_cifar_reader(at, noise):
+    whole = bytearray(batch(np.zeros((1, 3, 32, 32), np.uint8), [1]))
+    whole[at : at + len(noise)] = noise
+    with contextlib.suppress(UserError):  # any other exception fails the test
+        assert cifar.parse_batch(bytes(whole), "x").images.shape[1:] == (3, 32, 32)
+
+
+# --- The catalogue, the sample, the entry
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", DATA_SETS.values(), ids=lambda entry: entry.name)
+def test_the_catalogue_agrees_with_torchvision(entry):
+    datasets = pytest.importorskip("torchvision.datasets")
+    known = getattr(datasets, entry.torchvision)
+    assert all(address.startswith("http") and address.endswith("/") for address in transfer.addresses(entry))
+    published = dict(getattr(known, "resources", None) or [(known.url.rpartition("/")[2], known.tgz_md5)])
+    assert [file.name for file in entry.files] == list(published)
+    for file in entry.files:
+        assert file.of_content or file.checksum == f"md5:{published[file.name]}"
+    names = tuple(str(name).partition(" - ")[0] for name in getattr(known, "classes", entry.class_names))
+    assert names == entry.class_names
+
+
+def test_the_catalogue_is_whole():
+    for name, entry in DATA_SETS.items():
+        assert entry.name == name
+        assert len(entry.class_names) == len(set(entry.class_names)) == 10
+        assert all(file.checksum.split(":")[0] in ("sha256", "md5") for file in entry.files)
+    assert set(fetch.names()) == {*DATA_SETS, "folder"} == set(get_args(params.DatasetName))
+
+
+def test_the_sample_ships_small_and_balanced():
+    assert sample.PATH.stat().st_size < 1_000_000
+    train, test = sample.load_sample()
+    for split, count in ((train, 150), (test, 60)):
+        assert split.images.shape == (10 * count, 1, 28, 28)
+        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
+        assert np.bincount(split.labels).tolist() == [count] * 10
+        assert 0.2 < (split.images > 0).mean() < 0.8
+    pictures = [image.tobytes() for split in (train, test) for image in split.images]
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_the_sample_is_what_the_whole_set_gives():
+    search = sources.Search(FASHION_MNIST)
+    root = Path(__file__).parent.parent
+    named = os.environ.get(sources.USER_FOLDER)
+    folders = [root / "data/raw/fashion_mnist", Path("/usr/share/datasets/fashion-mnist")]
+    sources._look(search, "", [*folders, *([Path(named)] if named else [])], rename=False)
+    if search.missing:
+        pytest.skip("needs the whole Fashion-MNIST")
+    built = sample.build_sample(*fetch.read_files(FASHION_MNIST, search.paths))
+    with np.load(sample.PATH, allow_pickle=False) as shipped:
+        assert sorted(shipped) == sorted(built)
+        for name, array in built.items():
+            assert array.dtype == shipped[name].dtype
+            assert array.tobytes() == shipped[name].tobytes(), name
+
+
+def test_the_sample_is_drawn_from_each_part_alone():
+    def whole(count: int, start: int) -> Split:
+        images = np.arange(start, start + count, dtype=np.uint16).view(np.uint8).reshape(count, 1, 1, 2)
+        return Split(images, np.arange(count) % 2)
+
+    drawn = sample.build_sample(whole(1000, 0), whole(500, 5000))
+    assert drawn["train_images"].view(np.uint16).max() < 1000
+    assert drawn["test_images"].view(np.uint16).min() >= 5000
+    assert np.bincount(drawn["test_labels"]).tolist() == [60, 60]
+    assert np.array_equal(drawn["train_labels"], drawn["train_indices"] % 2)
+
+
+def test_a_damaged_sample_is_told(tmp_path, monkeypatch):
+    for content in (sample.PATH.read_bytes()[:1000], b""):
+        monkeypatch.setattr(sample, "PATH", tmp_path / "x.npz")
+        sample.PATH.write_bytes(content)
+        with pytest.raises(UserError, match="is damaged or missing"):
+            sample.load_sample()
+        monkeypatch.undo()
+
+
+def test_smoke_takes_the_sample_without_looking_anywhere(tiny, monkeypatch):
+    monkeypatch.setattr(fetch, "obtain", lambda entry: pytest.fail("looked for files"))
+    fetched = fetch.fetch("fashion_mnist", FOLDER, budget="smoke", seed=0)
+    assert len(fetched.train.labels) == 1500
+    assert fetched.info.name == "fashion_mnist"
+    assert "sample" in fetched.info.source
+    assert "sample" in fetched.origin
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones():
+    with pytest.raises(
+        UserError, match=r"'fashion_mnits' is not known; did you mean fashion_mnist\? Known are .*kmnist"
+    ):
+        fetch.fetch("fashion_mnits", FOLDER, budget="quick", seed=0)
+
+
+def test_what_is_fetched_can_be_saved_and_loaded(tiny):
+    put("data/raw/tiny", PUBLISHED)
+    fetched = got(tiny)
+    artifacts.save_dataset(fetched.info, fetched.train, fetched.test)
+    assert artifacts.load_info("tiny") == fetched.info
+    assert np.array_equal(artifacts.load_split("tiny", "test").images, fetched.test.images)
+
+
+# --- The stage
+
+
+def run_stage(monkeypatch: pytest.MonkeyPatch, **changes: str) -> int:
+    """Run the stage in the current folder with changed settings; its exit code."""
+    text = (Path(__file__).parent.parent / "params.yaml").read_text()
+    for key, value in changes.items():
+        text = re.sub(rf"^{key}: \w+", f"{key}: {value}", text, count=1, flags=re.MULTILINE)
+    Path("params.yaml").write_text(text)
+    monkeypatch.setattr("sys.argv", ["download.py"])
+    with pytest.raises(SystemExit) as raised:
+        run_command(download.main)
+    return int(raised.value.code or 0)
+
+
+def test_the_stage_writes_the_data_and_says_so_in_one_line(tiny, monkeypatch, capsys):
+    assert run_stage(monkeypatch, budget="smoke", dataset="fashion_mnist") == 0
+    assert len(artifacts.load_split("fashion_mnist", "train").labels) == 1500
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "1,500 training and 600 test pictures of 1x28x28 in 10 classes" in said
+    assert "nothing is downloaded" in said
+    assert "data/fashion_mnist" in said
+
+
+def test_a_failed_stage_leaves_what_was_there(tiny, monkeypatch, capsys):
+    put("data/fashion_mnist", {"dataset.json": b"older"})
+    assert run_stage(monkeypatch, budget="quick", dataset="fashion_mnist") == 2
+    error = capsys.readouterr().err
+    assert f"  - {MIRROR}: not reached (no route to host)" in error
+    assert "Traceback" not in error
+    assert Path("data/fashion_mnist/dataset.json").read_bytes() == b"older"
+
+
+# --- Splits
+
+LABELLINGS = st.lists(st.integers(2, 30), min_size=1, max_size=6)
+
+
+@given(LABELLINGS, st.floats(0.01, 0.99), st.integers(0, 2**31 - 1), st.randoms(use_true_random=False))
+def test_a_split_takes_its_share_of_each_class(counts, share, seed, random):
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    random.shuffle(labels)
+    labels = np.array(labels)
+    train, held_out = stratified_split(labels, share, seed)
+    assert sorted([*train, *held_out]) == list(range(len(labels)))
+    for part in (train, held_out):
+        assert part.dtype == np.int64
+        assert (np.diff(part) > 0).all()
+    for label, count in enumerate(counts):
+        taken = (labels[held_out] == label).sum()
+        assert 1 <= taken <= count - 1
+        assert abs(taken - share * count) <= 0.5 + 1e-9 or taken in (1, count - 1)
+
+
+def test_a_split_is_a_function_of_its_seed():
+    labels = np.arange(1000) % 7
+    first, again, other = (stratified_split(labels, 0.1, seed)[1] for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    # Written down, so that a change of NumPy's stream is seen before it silently trains on other pictures.
+    assert hashlib.sha256(first.tobytes()).hexdigest()[:16] == "de807af5a79bbb4d"
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
+def test_a_split_refuses_an_impossible_share(share):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        stratified_split(np.arange(10) % 2, share, 0)
+
+
+def test_a_split_refuses_a_class_of_one():
+    with pytest.raises(UserError, match="class 5 has one picture"):
+        stratified_split(np.array([1, 1, 5]), 0.5, 0)
+
+
+def test_verify_reads_no_more_than_it_must(tmp_path):
+    bomb = tmp_path / "x.gz"
+    bomb.write_bytes(gzip.compress(bytes(50_000_000), 1))
+    file = DataFile("x.gz", 1000, "sha256:0", of_content=True)
+    with pytest.raises(RejectedError, match="longer than 1,000 bytes"):
+        verify(bomb, file)
+    assert catalogue.GZIP == ".gz"

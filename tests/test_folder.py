@@ -1,0 +1,412 @@
+"""The user's own pictures: one picture of any kind, and folders of them."""
+
+import contextlib
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cnnlab import params
+from cnnlab.data import fetch, pictures
+from cnnlab.data.folder import read_folder
+from cnnlab.data.pictures import PictureError, read_picture, to_pixels
+from cnnlab.data.split import stratified_split
+from cnnlab.errors import UserError
+
+SIZE = 28
+
+
+def saved(image: Image.Image, kind: str = "PNG", **more) -> io.BytesIO:
+    out = io.BytesIO()
+    image.save(out, kind, **more)
+    out.seek(0)
+    return out
+
+
+def values(picture: Image.Image) -> list:
+    return np.asarray(picture).tolist()
+
+
+def png(bits: int, colour: int, row: bytes, width: int, height: int = 1, **chunks: bytes) -> io.BytesIO:
+    """A PNG with one row of raw samples, for the kinds that Pillow does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    extra = b"".join(chunk(name.encode(), data) for name, data in chunks.items())
+    body = chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + header + extra + body)
+
+
+# --- One picture
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "F", "LA", "PA", "I;16", "I;16B"]
+)
+def test_every_mode_becomes_eight_bit_grey_or_colour(mode):
+    picture = read_picture(saved(Image.new(mode, (5, 4)), "TIFF"))
+    assert picture.mode in ("L", "RGB")
+    assert picture.size == (5, 4)
+    for wanted, channels in (("grey", 1), ("rgb", 3)):
+        pixels = to_pixels(picture, SIZE, wanted)
+        assert (pixels.shape, pixels.dtype) == ((channels, SIZE, SIZE), np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_are_scaled_to_eight(kind):
+    deep = np.array([[0, 128, 129, 257, 32768, 65407, 65535]], np.uint16)
+    picture = read_picture(saved(Image.fromarray(deep), kind))
+    assert picture.mode == "L"
+    assert values(picture) == [[0, 0, 1, 1, 128, 255, 255]]
+
+
+def test_sixteen_bits_of_the_other_byte_order_are_scaled_alike():
+    deep = np.array([[0, 257, 65535]], np.uint16)
+    big = Image.frombytes("I;16B", (3, 1), deep.astype(">u2").tobytes())
+    assert values(read_picture(saved(big, "TIFF"))) == [[0, 1, 255]]
+
+
+def test_sixteen_bit_colour_is_scaled_to_eight():
+    row = struct.pack(">6H", 65535, 0, 32896, 257, 514, 771)
+    assert values(read_picture(png(16, 2, row, 2))) == [[[255, 0, 128], [1, 2, 3]]]
+
+
+def test_fractions_are_scaled_and_other_numbers_refused():
+    def tiff(*numbers: float, kind: type = np.float32) -> io.BytesIO:
+        return saved(Image.fromarray(np.array([numbers], kind)), "TIFF")
+
+    assert values(read_picture(tiff(0, 0.5, 1))) == [[0, 128, 255]]
+    for wrong in (
+        tiff(0, 255),
+        tiff(0, np.nan),
+        tiff(0, np.inf),
+        tiff(-1, 0),
+        tiff(0, 70_000, kind=np.int32),
+    ):
+        with pytest.raises(PictureError, match=r"grey values from .* are allowed"):
+            read_picture(wrong)
+
+
+def test_cmyk_becomes_rgb():
+    cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    for kind in ("TIFF", "JPEG"):
+        red, green, blue = values(read_picture(saved(cmyk, kind)))[0][0]
+        assert red > 250
+        assert max(green, blue) < 5
+
+
+def test_transparency_is_laid_on_white_and_told():
+    image = Image.new("RGBA", (3, 1))
+    image.putdata([(255, 0, 0, 255), (255, 0, 0, 0), (0, 0, 0, 128)])
+    picture = read_picture(saved(image))
+    assert values(picture) == [[[255, 0, 0], [255, 255, 255], [127, 127, 127]]]
+    assert picture.info == {"transparent": True}
+    image.putalpha(255)
+    assert read_picture(saved(image)).info == {"transparent": False}
+
+
+def test_every_kind_of_transparency_is_laid_on_white():
+    white = [[[255, 255, 255], [1, 2, 3]]]
+    palette = bytes([9, 9, 9, 1, 2, 3])
+    assert values(read_picture(png(8, 3, b"\0\1", 2, PLTE=palette, tRNS=b"\0"))) == white
+    assert values(read_picture(png(8, 2, b"\7\7\7\1\2\3", 2, tRNS=bytes([0, 7, 0, 7, 0, 7])))) == white
+    assert values(read_picture(png(8, 0, b"\7\1", 2, tRNS=b"\0\7"))) == [[255, 1]]
+    assert values(read_picture(png(8, 4, b"\7\0\1\xff", 2))) == [[255, 1]]
+    deep = read_picture(png(16, 0, struct.pack(">HH", 7, 257), 2, tRNS=b"\0\7"))
+    assert values(deep) == [[255, 1]]
+    assert deep.info == {"transparent": True}
+    gif = Image.new("P", (2, 1))
+    gif.putpalette(palette)
+    gif.putdata([0, 1])
+    assert values(read_picture(saved(gif, "GIF", transparency=0))) == white
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_pictures_are_turned_upright(orientation, kind):
+    upright = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    # What a camera stores for each value of the tag, by the EXIF standard's own words (row 0, column 0).
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.T, 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = saved(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif)
+    assert values(read_picture(file)) == upright.tolist()
+
+
+def test_a_damaged_exif_does_not_cost_the_picture():
+    file = saved(Image.new("L", (4, 4), 9), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert values(read_picture(file))[0][0] == 9
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    frames = [Image.new("L", (4, 4), shade) for shade in (10, 200, 90)]
+    for kind in ("GIF", "TIFF", "PNG"):
+        file = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+        assert np.unique(np.asarray(read_picture(file))).tolist() == [10]
+
+
+def noise(kind: str) -> bytes:
+    random = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
+    return saved(Image.fromarray(random), kind).getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"These are words.\n" * 20, "is not a picture in a known format"),
+        (noise("JPEG")[:2000], "is cut off"),
+        (noise("PNG")[:9000], "is cut off"),
+        (noise("BMP")[:9000], "is cut off"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture in a known format"),
+        (png(8, 0, bytes(9), 9000, 9000).getvalue(), "has 9000 x 9000 pixels, over 64,000,000"),
+        (png(8, 0, bytes(9), 60_000, 60_000).getvalue(), "has over 64,000,000 pixels"),
+        (png(8, 0, bytes(9), 0, 0).getvalue(), "is not a picture in a known format"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_a_phrase(tmp_path, content, reason):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PictureError) as raised:
+        read_picture(path)
+    assert raised.value.reason == reason
+    assert str(raised.value) == f"{path}: {reason}"
+
+
+def test_the_more_costly_formats_may_have_half_the_pixels(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
+    assert read_picture(saved(Image.new("L", (10, 10)), "PNG")).size == (10, 10)
+    with pytest.raises(PictureError, match="has 10 x 10 pixels, over 50"):
+        read_picture(saved(Image.new("RGB", (10, 10)), "WEBP"))
+
+
+def test_what_is_no_file_is_told(tmp_path):
+    with pytest.raises(PictureError, match="x: is not there"):
+        read_picture(tmp_path / "x")
+    with pytest.raises(PictureError, match="is a folder"):
+        read_picture(tmp_path)
+    with pytest.raises(PictureError, match="is not a regular file"):
+        read_picture("/dev/zero")
+
+
+def test_a_file_is_read_no_further_than_allowed(monkeypatch):
+    class Endless(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer, /):
+            buffer[:] = bytes(len(buffer))
+            return len(buffer)
+
+    monkeypatch.setattr(pictures, "MAX_BYTES", 100_000)
+    with pytest.raises(PictureError, match="is over 100,000 bytes"):
+        read_picture(io.BufferedReader(Endless()))
+
+
+def test_a_name_that_a_terminal_would_obey_is_escaped(tmp_path):
+    path = tmp_path / "a\x1b[31m\n.jpg"
+    path.write_bytes(b"")
+    with pytest.raises(PictureError) as raised:
+        read_picture(path)
+    assert str(raised.value).endswith(r"a\x1b[31m\n.jpg: is empty")
+
+
+def test_the_middle_is_kept_undistorted():
+    wide = np.zeros((40, 120), np.uint8)
+    wide[:, 40:80] = 255  # the middle square is white, both sides are black
+    assert to_pixels(Image.fromarray(wide), 32, "grey").min() > 240  # the filter looks past the edge
+    assert to_pixels(Image.fromarray(wide.T.copy()), 32, "grey").min() > 240
+
+
+def test_colour_planes_are_red_green_blue():
+    red = Image.new("RGB", (40, 40), (200, 100, 50))
+    assert to_pixels(red, SIZE, "rgb")[:, 5, 5].tolist() == [200, 100, 50]
+    assert to_pixels(Image.new("L", (40, 40), 7), SIZE, "rgb")[:, 5, 5].tolist() == [7, 7, 7]
+
+
+SEEDS = {kind: noise(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")}
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(sorted(SEEDS)), st.integers(0, 600), st.binary(min_size=1, max_size=12), st.integers(0, 1))
+def test_no_picture_breaks_the_reader(kind, at, change, cut):
+    content = bytearray(SEEDS[kind])
+    content[at : at + len(change)] = change
+    with contextlib.suppress(PictureError):  # any other exception fails the test
+        assert read_picture(io.BytesIO(bytes(content[: 3000 if cut else None]))).mode in ("L", "RGB")
+
+
+# --- Folders
+
+
+def fill(root: Path, counts: dict[str, int], shade: int = 0) -> None:
+    """Plain pictures in class folders: the class's shade, its pictures all different."""
+    for index, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.new("L", (30, 40), 60 * index + number + shade).save(root / name / f"{number:03}.png")
+
+
+def read(root: Path, mode: str = "grey", seed: int = 0):
+    return read_folder(root, SIZE, mode, seed)
+
+
+def test_a_folder_is_split_70_15_15_by_class(tmp_path):
+    fill(tmp_path, {"cats": 20, "dogs": 40})
+    found = read(tmp_path)
+    assert found.class_names == ("cats", "dogs")
+    assert found.train.images.shape == (51, 1, SIZE, SIZE)
+    assert np.bincount(found.test.labels).tolist() == [3, 6]
+    train, held_out = stratified_split(found.train.labels, 0.15 / 0.85, 0)
+    assert np.bincount(found.train.labels[held_out]).tolist() == [3, 6]
+    assert np.bincount(found.train.labels[train]).tolist() == [14, 28]
+    shades = [set(split.images[:, 0, 0, 0].tolist()) for split in (found.train, found.test)]
+    assert shades[0] | shades[1] == {*range(20), *range(60, 100)}
+    assert not shades[0] & shades[1]
+
+
+def test_a_folders_labels_belong_to_its_pictures_and_its_split_to_its_seed(tmp_path):
+    fill(tmp_path, {"b": 20, "a": 20})
+    first, again, other = (read(tmp_path, seed=seed) for seed in (1, 1, 2))
+    for split in (first.train, first.test):
+        assert np.array_equal(split.labels, split.images[:, 0, 0, 0] < 60)  # b, written first, is the darker one
+    assert np.array_equal(first.test.images, again.test.images)
+    assert not np.array_equal(first.test.images, other.test.images)
+
+
+def test_train_and_test_folders_are_kept_apart(tmp_path):
+    fill(tmp_path / "train", {"a": 3, "b": 2})
+    fill(tmp_path / "test", {"a": 1, "b": 1}, shade=30)
+    (tmp_path / "README.md").write_text("mine")
+    found = read(tmp_path, "rgb")
+    assert found.train.images[:, 1, 0, 0].tolist() == [0, 1, 2, 60, 61]
+    assert found.test.images[:, 1, 0, 0].tolist() == [30, 90]
+    assert found.train.labels.tolist() == [0, 0, 0, 1, 1]
+    assert found.notes == ()
+
+
+def test_classes_may_be_called_train_and_test(tmp_path):
+    fill(tmp_path, {"train": 3, "test": 3, "tram": 3})
+    assert read(tmp_path).class_names == ("test", "train", "tram")
+
+
+def test_hidden_files_and_litter_are_ignored_and_strays_told(tmp_path):
+    fill(tmp_path, {"a": 3, "b": 3, ".cache": 1, "__MACOSX": 1})
+    for name in ("a/.DS_Store", "a/Thumbs.db", "README.md", ".gitignore", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    found = read(tmp_path)
+    assert found.class_names == ("a", "b")
+    assert found.notes == ("ignored beside the class folders: notes.txt",)
+
+
+def test_links_to_pictures_are_followed(tmp_path):
+    fill(tmp_path / "far", {"a": 3, "b": 3})
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/a").symlink_to(tmp_path / "far/a")
+    (tmp_path / "near/b").mkdir()
+    for number in range(3):
+        (tmp_path / f"near/b/{number}.png").symlink_to(tmp_path / f"far/b/00{number}.png")
+    assert read(tmp_path / "near").train.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_transparent_pictures_are_counted(tmp_path):
+    fill(tmp_path, {"a": 3, "b": 3})
+    Image.new("RGBA", (9, 9)).save(tmp_path / "a/000.png")
+    assert read(tmp_path).notes == ("1 transparent picture laid on white",)
+
+
+def test_unreadable_pictures_are_all_named(tmp_path):
+    fill(tmp_path, {"a": 3, "b": 4})
+    (tmp_path / "a/001.png").write_text("words named .png")
+    (tmp_path / "b/002.png").write_bytes(b"")
+    with pytest.raises(UserError) as raised:
+        read(tmp_path)
+    assert str(raised.value).splitlines() == [
+        f"{tmp_path}: 2 pictures cannot be read:",
+        f"  - {tmp_path}/a/001.png: is not a picture in a known format",
+        f"  - {tmp_path}/b/002.png: is empty",
+        "Mend or remove them; nothing was written.",
+    ]
+
+
+def test_of_many_unreadable_pictures_ten_are_named(tmp_path):
+    fill(tmp_path, {"a": 3, "b": 3})
+    for number in range(13):
+        (tmp_path / f"a/bad{number}.jpg").write_text("x")
+    with pytest.raises(UserError, match="13 pictures cannot be read") as raised:
+        read(tmp_path)
+    assert str(raised.value).count("known format") == 10
+    assert "  - and 3 more" in str(raised.value)
+
+
+def nested(root: Path) -> None:
+    fill(root, {"a": 3, "b": 3})
+    (root / "a/deeper").mkdir()
+
+
+def halved(root: Path) -> None:
+    fill(root / "train", {"a": 3, "b": 3})
+
+
+def crowded(root: Path) -> None:
+    for part in ("train", "test", "val"):
+        fill(root / part, {"a": 3, "b": 3})
+
+
+def unequal(root: Path) -> None:
+    fill(root / "train", {"a": 3, "b": 3})
+    fill(root / "test", {"a": 3, "c": 3})
+
+
+def untested(root: Path) -> None:
+    fill(root / "train", {"a": 3, "b": 3})
+    fill(root / "test", {"a": 3, "b": 0})
+
+
+def unprintable(root: Path) -> None:
+    fill(root, {"a": 3, "b\n": 3})
+
+
+@pytest.mark.parametrize(
+    ("lay", "fault"),
+    [
+        (lambda root: None, "holds no class folders"),
+        (lambda root: root.rmdir(), "is not a folder: params.yaml names it under folder.path"),
+        (lambda root: fill(root, {"a": 9}), r"holds one class only \(a\)"),
+        (lambda root: fill(root, {"a": 9, "b": 0}), "b is empty: each class needs 3 or more"),
+        (lambda root: fill(root, {"a": 9, "b": 2}), "b has 2 pictures: each class needs 3 or more"),
+        (nested, r"holds a folder \(deeper\)"),
+        (halved, "holds train: either train/ and test/ and nothing else"),
+        (crowded, "holds test, train, val: either train/"),
+        (unequal, r"b is in train/ but not in test/"),
+        (untested, "b is empty: each class needs 1 or more"),
+        (unprintable, r"b\\n: a class name must be printable text"),
+    ],
+)
+def test_a_wrong_layout_is_told(tmp_path, lay: Callable[[Path], None], fault):
+    root = tmp_path / "pictures"
+    root.mkdir()
+    lay(root)
+    with pytest.raises(UserError, match=fault):
+        read(root)
+
+
+def test_a_folder_is_fetched_as_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill(Path("mine"), {"<script>": 3, "b": 3})
+    fetched = fetch.fetch("folder", params.Folder(path="mine", size=SIZE, mode="rgb"), budget="smoke", seed=0)
+    assert fetched.info.class_names == ("<script>", "b")
+    assert fetched.info.shape == (3, SIZE, SIZE) == fetched.train.images.shape[1:]
+    assert (fetched.info.name, fetched.info.source, fetched.info.light_on_dark) == ("folder", "mine", False)

@@ -1,0 +1,136 @@
+"""The real pipeline by the real dvc commands, on the smoke budget and the sample that ships."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.slow
+
+
+def run(project: Path, command: str, *, fails: int = 0) -> str:
+    """Run a shell command in the project; gives stdout and stderr together."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        command, shell=True, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=environment, timeout=1500, check=False,
+    )  # fmt: skip
+    assert done.returncode == fails, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    """The stages that DVC really ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A fresh copy of what Git holds or would hold, in a path with a space, after one `dvc repro` on the smoke budget."""
+    project = tmp_path_factory.mktemp("lab") / "my lab é"
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, files):
+        if (ROOT / name).is_file():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, project / name)
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("budget: quick", "budget: smoke"))
+    run(project, "git init -q && git config user.name t && git config user.email t@example.com")
+    run(project, "git add -A && git commit -qm start")
+    run(project, "dvc repro")
+    run(project, "git add -A && git commit -qm reproduced")
+    return project
+
+
+def test_a_second_repro_does_nothing(project):
+    assert ran(run(project, "dvc repro")) == set()
+    assert run(project, "git status --porcelain") == ""
+
+
+def test_every_network_learned_something_and_is_measured(project):
+    for path in sorted((project / "metrics" / "test").glob("*.json")):
+        figures = json.loads(path.read_text())
+        assert figures["accuracy"] > 0.3, path.name
+        assert figures["accuracy_95_low"] < figures["accuracy"] < figures["accuracy_95_high"]
+    assert len(list((project / "metrics" / "test").glob("*.json"))) == 6
+
+
+def test_a_clean_clone_finds_nothing_to_run(project, tmp_path):
+    run(project, f"git clone -q . '{tmp_path}/clone'")
+    assert ran(run(tmp_path / "clone", "dvc repro --dry --allow-missing")) == set()
+
+
+def test_act_reruns_lenet_alone_and_back_comes_from_the_cache(project):
+    there = run(project, "dvc exp run -S act=relu")
+    assert "train@lenet" in ran(there)
+    assert {name.split("@")[1].split("-")[0] for name in ran(there)} == {"lenet"}
+    back = run(project, "dvc exp run -S act=sigmoid")
+    assert "train@lenet" not in ran(back)
+    assert "'train@lenet' is cached" in back
+    again = run(project, "dvc exp run -S act=relu")
+    assert "train@lenet" not in ran(again)
+    assert "act" in run(project, "dvc params diff")
+    assert "accuracy" in run(project, "dvc metrics diff")
+    run(project, "git checkout -q . && dvc checkout -q")
+
+
+def test_a_grid_is_queued(project):
+    run(project, "dvc exp run --queue -S act=relu,tanh -S pool=avg,max")
+    assert run(project, "dvc queue status").count("Queued") == 4
+    run(project, "dvc queue remove --all")
+
+
+def test_plots_are_shown_once_each(project):
+    data = json.loads(run(project, "dvc plots show --json"))["data"]
+    names = [name.split("dvc.yaml::")[-1] for name in data]
+    assert len(names) == len(set(names))
+    assert {f"plots/train/{arch}.csv" for arch in ("lenet", "vgg")} <= set(names)
+
+
+def test_experiments_are_listed(project):
+    header = run(project, "dvc exp show --csv").splitlines()[0]
+    assert "act" in header
+    assert "metrics/test/lenet.json:accuracy" in header
+
+
+def test_training_never_opens_the_test_set(project, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".dvc", ".git", "test"))
+    shutil.copytree(project / "data", copy / "data", dirs_exist_ok=True, ignore=shutil.ignore_patterns("test"))
+    assert not list((copy / "data").rglob("test"))
+    run(copy, "python stages/train.py lenet --act relu --pool max")
+    run(copy, "python stages/export.py lenet")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("s/^act: .*/act: swish/", "act is 'swish'"),
+        ("s/^budget: .*/budget: tiny/", "budget is 'tiny'"),
+        ("s/relu: all/relu: some/", ""),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_exit_code_2(project, tmp_path, change, told):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    text = run(project, f"sed '{change}' params.yaml")
+    (copy / "params.yaml").write_text(text)
+    output = run(copy, "cnnlab check", fails=2)
+    assert told in output
+    assert "Traceback" not in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_an_architecture_that_does_not_exist(project):
+    output = run(project, "python stages/train.py alexnet", fails=2)
+    assert "'alexnet'" in output
+    assert "lenet" in output
+    assert "Traceback" not in output
