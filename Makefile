@@ -41,5 +41,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned packages into $(VENV) (torch with its GPU libraries is several GB the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' constraints.txt)"
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --constraint constraints.txt --editable ".[test]"
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --editable ".[test]"
 	@touch $@

@@ -29,8 +29,9 @@ def main() -> None:
     artifacts.write_json(artifacts.metrics_path("timing", "vae"), timing)
     trained.finish()
     print(
-        f"vae: validation reconstruction {figures['validation_reconstruction']:.1f} + KL {figures['validation_kl']:.1f} "
-        f"nats a picture (n={figures['n_validation']}) → {artifacts.model_path('vae')}; next: `dvc repro vae_export`."
+        f"vae: validation reconstruction {figures['validation_reconstruction']:.1f} + KL "
+        f"{figures['validation_kl']:.1f} nats a picture (n={figures['n_validation']}) → "
+        f"{artifacts.model_path('vae')}; next: `dvc repro vae_export`."
     )
 
 

@@ -179,6 +179,12 @@ def test_a_loss_that_is_not_finite_names_run_epoch_step_and_rate(data):
         fit(task, train, validation, plan())
 
 
+def test_a_last_batch_of_one_picture_is_left_out(data):
+    assert [loop.steps_in_epoch(n, 32) for n in (2, 31, 32, 33, 34, 64, 65, 66)] == [1, 1, 1, 1, 2, 2, 2, 3]
+    images, labels = data
+    fit(Toy(), (images[:33], labels[:33]), None, plan(epochs=2, keep=None))  # batch normalisation would refuse it
+
+
 def test_too_few_pictures_are_refused():
     with pytest.raises(UserError, match="at least 2"):
         fit(Toy(), (torch.zeros(1, 1, 4, 4, dtype=torch.uint8), torch.zeros(1, dtype=torch.long)), None, plan())

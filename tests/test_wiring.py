@@ -52,7 +52,14 @@ def needed_sources(words: list[str]) -> set[str]:
         for name in set(words) & set(models.names()):
             module = f"cnnlab.models.{name}"
             found |= {module} | imports().find_upstream_modules(module)
+    found |= {parent for module in found for parent in parents(module)}
     return {str(path) for path in map(source_file, found) if says_something(path)}
+
+
+def parents(module: str) -> list[str]:
+    """The packages around a module: Python runs their __init__ too."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
 
 
 def stage_names() -> list[str]:

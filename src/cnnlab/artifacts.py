@@ -83,6 +83,16 @@ def vae_plots_dir() -> Path:
     return Path("plots") / "vae"
 
 
+def card_path(architecture: str) -> Path:
+    """The model card, in Git."""
+    return Path("docs/models") / f"{architecture}.md"
+
+
+def default_model_path() -> Path:
+    """The small trained network that ships inside the package, for a `predict` before anything was trained."""
+    return Path(__file__).with_name("default_model.onnx")
+
+
 def checkpoint_dir() -> Path:
     """Where unfinished training waits: outside DVC's outs, which it deletes before each run."""
     return Path(".checkpoints")

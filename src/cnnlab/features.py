@@ -5,14 +5,27 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnlab.artifacts import atomic_write
 from cnnlab.errors import UserError
 
+if TYPE_CHECKING:
+    from cnnlab.inference.session import Model
+
 FORMATS = (".npz", ".parquet")
+
+
+def features_dir(architecture: str) -> Path:
+    """A network's stored features: LAYER.npy for each layer, index.npy, labels.npy and features.json."""
+    return Path("features") / architecture
+
+
+def feature_plots_dir(architecture: str) -> Path:
+    """The pictures of a network's feature maps and filters."""
+    return Path("plots") / "features" / architecture
 
 
 def choose(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -60,6 +73,17 @@ def first_filters(path: str | Path) -> np.ndarray:
         if node.op_type == "Conv" and node.input[1] in weights:
             return onnx.numpy_helper.to_array(weights[node.input[1]])
     raise UserError(f"{path} has no convolution: it is not one of the networks that cnnlab exports.")
+
+
+def tap_shape(model: "Model", layer: str, name: str) -> tuple[int, ...]:
+    """Shape of a layer's output for one picture; UserError, naming the layers there are, if there is no such one."""
+    taps = [tap for tap in model.output_names if tap != "logits"]
+    if not taps:
+        raise UserError(f"{name} gives no layers but its logits: use the file that ends in .features.onnx.")
+    if layer not in taps:
+        raise UserError(f"{name} has no layer {layer!r}; it has {', '.join(taps)}.")
+    blank = np.zeros((1, *model.shape), np.uint8)
+    return next(model.outputs(blank, [layer]))[layer].shape[1:]
 
 
 def store(folder: Path, batches: Iterable[Mapping[str, np.ndarray]], layers: Sequence[str], rows: int) -> None:

@@ -87,6 +87,10 @@ class Embed(Block):
     quick: EmbedBudget
     full: EmbedBudget
 
+    def at(self, budget: Budget) -> EmbedBudget:
+        """The settings of one budget."""
+        return getattr(self, budget)
+
 
 class VaeRun(Block):
     """One training of the VAE: optimizer steps (not epochs: data sets differ in size), and how much is measured."""
@@ -115,6 +119,7 @@ class Vae(Block):
     beta: Annotated[float, Field(ge=0, le=1000)]
     warm_up: Annotated[float, Field(ge=0, le=1)]
     binarize: bool
+    flip: bool
     smoke: VaeRun
     quick: VaeRun
     full: VaeRun

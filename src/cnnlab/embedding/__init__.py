@@ -2,20 +2,43 @@
 
 from cnnlab.embedding.pca import constant_features
 from cnnlab.embedding.quality import MEASURES, K, Quality, measure, nearest_rows, worst_class
-from cnnlab.embedding.store import METHODS, Embedding, Method, embed, load, save
+from cnnlab.embedding.store import (
+    METHODS,
+    TITLES,
+    Embedding,
+    Method,
+    caption,
+    embed,
+    embedding_dir,
+    embedding_plots_dir,
+    load,
+    point_rows,
+    save,
+    summary,
+)
+from cnnlab.embedding.tsne import EARLY_ITERATIONS, check_perplexity, fit_tsne
 
 __all__ = [
+    "EARLY_ITERATIONS",
     "MEASURES",
     "METHODS",
+    "TITLES",
     "Embedding",
     "K",
     "Method",
     "Quality",
+    "caption",
+    "check_perplexity",
     "constant_features",
     "embed",
+    "embedding_dir",
+    "embedding_plots_dir",
+    "fit_tsne",
     "load",
     "measure",
     "nearest_rows",
+    "point_rows",
     "save",
+    "summary",
     "worst_class",
 ]

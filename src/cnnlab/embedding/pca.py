@@ -40,7 +40,7 @@ def fit_pca(features: np.ndarray, seed: int, kept: int = KEPT) -> tuple[Pca, np.
     with threadpool_limits(limits=1):
         # PCA may centre this copy in place: a wide layer is then in memory once.
         fitted = PCA(kept, copy=False, random_state=seed).fit(np.array(features, np.float32))
-        pca = Pca(fitted.mean_, fitted.components_, fitted.explained_variance_ratio_)
+        pca = Pca(fitted.mean_, np.asarray(fitted.components_), fitted.explained_variance_ratio_)
         return pca, pca.transform(features)
 
 

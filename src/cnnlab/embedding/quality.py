@@ -4,7 +4,7 @@ Every measure is exact: distances between all pairs of pictures, a block of rows
 used throughout.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class Quality:
         """Each measure's mean over all pictures."""
         return {name: float(values.mean()) for name, values in self.values.items()}
 
-    def by_class(self, class_names: tuple[str, ...]) -> list[dict[str, str | float]]:
+    def by_class(self, class_names: Sequence[str]) -> list[dict[str, str | float]]:
         """One row for each class that occurs: its name and each measure's mean over its pictures."""
         rows = []
         for index, name in enumerate(class_names):

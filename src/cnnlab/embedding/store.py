@@ -1,5 +1,6 @@
 """An embedding of one layer: how it is made, and how it is kept so that new pictures can join it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -8,10 +9,22 @@ import numpy as np
 
 from cnnlab.artifacts import read_array, write_array
 from cnnlab.embedding.pca import Pca, fit_pca
+from cnnlab.embedding.quality import Quality, worst_class
 from cnnlab.embedding.tsne import Progress, fit_tsne, place
 
 Method = Literal["pca", "tsne"]
 METHODS: tuple[Method, ...] = get_args(Method)
+TITLES: dict[Method, str] = {"pca": "PCA", "tsne": "t-SNE"}
+
+
+def embedding_dir(architecture: str, method: Method) -> Path:
+    """What new pictures need to join a network's maps: a folder for each layer."""
+    return Path("features") / "embed" / f"{architecture}-{method}"
+
+
+def embedding_plots_dir() -> Path:
+    """The maps: ARCH-METHOD/ with a table and a picture for each layer, ARCH-METHOD.csv of the classes, ARCH.png."""
+    return Path("plots") / "embed"
 
 
 @dataclass(frozen=True)
@@ -43,10 +56,51 @@ def embed(
     pca, reduced = fit_pca(features, seed)
     if method == "pca":
         return Embedding(method, pca, reduced, reduced[:, :2])
-    points, divergence = fit_tsne(
-        reduced, perplexity=perplexity, iterations=iterations, seed=seed, progress=progress
-    )
+    points, divergence = fit_tsne(reduced, perplexity=perplexity, iterations=iterations, seed=seed, progress=progress)
     return Embedding(method, pca, reduced, points, divergence)
+
+
+def summary(embedding: Embedding, quality: Quality, class_names: Sequence[str]) -> dict[str, float | int | str]:
+    """A map in figures: quality overall, the class that comes off worst, the shares of the variance
+    of the first two and of all kept components, t-SNE's divergence."""
+    classes = quality.by_class(class_names)
+    shares = embedding.pca.shares
+    figures: dict[str, float | int | str] = {
+        **quality.overall(),
+        "worst_class": worst_class(classes, "accuracy"),
+        "worst_class_silhouette": worst_class(classes, "silhouette"),
+        "variance_2": float(shares[:2].sum()),
+        "variance_kept": float(shares.sum()),
+    }
+    return figures if embedding.divergence is None else figures | {"kl_divergence": embedding.divergence}
+
+
+def caption(figures: Mapping[str, float | int | str], pictures: int) -> str:
+    """What stands under a map's title: how many pictures, and the figures of `summary` that matter most."""
+    return (
+        f"{pictures:,} test pictures · 10-NN accuracy {figures['accuracy']:.2f} here and "
+        f"{figures['accuracy_features']:.2f} among the features · trustworthiness {figures['trustworthiness']:.2f}"
+    )
+
+
+def point_rows(
+    points: np.ndarray, labels: np.ndarray, index: np.ndarray, class_names: Sequence[str]
+) -> list[dict[str, int | str | float]]:
+    """A map as a table, a row for each picture: its index in the test set, its class by number and name, its place.
+
+    Places are kept to four digits: the table is for drawing, in Git, and points.npy has the rest.
+    """
+    names = list(class_names)
+    return [
+        {
+            "index": int(picture),
+            "class": int(label),
+            "label": names[int(label)],
+            "x": float(f"{x:.4g}"),
+            "y": float(f"{y:.4g}"),
+        }
+        for picture, label, (x, y) in zip(index, labels, points, strict=True)
+    ]
 
 
 def save(folder: Path, embedding: Embedding) -> None:

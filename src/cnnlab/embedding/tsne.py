@@ -23,10 +23,10 @@ START_SCALE = 1e-4  # standard deviation of the first coordinate of the start
 MANY = 4000
 
 # A new point is drawn to its neighbours among the old ones alone (Policar, Strazar and Zupan 2023, section 2.3).
-PLACE_PERPLEXITY = 5.0
+PLACE_PERPLEXITY = 5
 PLACE_NEIGHBOURS = 25  # whose median position is where it starts
 
-Progress = Callable[[int, float], None]
+Progress = Callable[[int, float], object]
 
 
 def neighbours_of(perplexity: float) -> int:
@@ -110,12 +110,12 @@ def available_threads() -> int:
 def _affinities(reduced: np.ndarray, perplexity: float, threads: int) -> Any:
     from openTSNE.affinity import PerplexityBasedNN
 
-    return PerplexityBasedNN(
-        reduced.astype(np.float64), perplexity=perplexity, method="exact", n_jobs=threads
-    )
+    # openTSNE takes any number; only its default is an int.
+    settings: Any = {"perplexity": perplexity, "method": "exact", "n_jobs": threads}
+    return PerplexityBasedNN(reduced.astype(np.float64), **settings)
 
 
-def _callbacks(progress: Progress | None, done: int) -> list[Callable[..., None]] | None:
+def _callbacks(progress: Progress | None, done: int) -> list[Callable[..., object]] | None:
     if progress is None:
         return None
     return [lambda iteration, error, _: progress(done + iteration, float(error))]

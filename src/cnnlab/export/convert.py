@@ -20,6 +20,8 @@ class _Lean(nn.Module):
     normalisation is folded by the exporter.
     """
 
+    mean: Tensor
+
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.network = copy.deepcopy(classifier.network)
@@ -49,7 +51,9 @@ class _Features(nn.Module):
 
 def to_lean(classifier: Classifier) -> onnx.ModelProto:
     """uint8 image [batch, c, h, w] → float32 logits [batch, classes], with as few operations as possible."""
-    return _convert(_Lean(classifier), classifier.meta["shape"], ["logits"])
+    model = _convert(_Lean(classifier), classifier.meta["shape"], ["logits"])
+    _activate_before_pooling(model.graph)
+    return model
 
 
 def to_features(classifier: Classifier) -> onnx.ModelProto:
@@ -97,6 +101,25 @@ def convert(module: nn.Module, example: Tensor, input_name: str, outputs: list[s
 
 def _convert(module: nn.Module, shape: Sequence[int], outputs: list[str]) -> onnx.ModelProto:
     return convert(module, torch.zeros((2, *shape), dtype=torch.uint8), "image", outputs)
+
+
+def _activate_before_pooling(graph: onnx.GraphProto) -> None:
+    """Turn Conv → MaxPool → Relu into Conv → Relu → MaxPool, the same values.
+
+    The networks pool first, which is cheaper in torch; onnxruntime fuses a Relu that follows a convolution into it, and
+    an int8 MaxPool stays int8 only where no Relu follows.
+    """
+    readers = [name for node in graph.node for name in node.input]
+    makers = {node.output[0]: node for node in graph.node}
+    for relu in [node for node in graph.node if node.op_type == "Relu"]:
+        pool = makers.get(relu.input[0])
+        if pool is None or pool.op_type != "MaxPool" or readers.count(pool.output[0]) > 1:
+            continue
+        pool.op_type, relu.op_type = "Relu", "MaxPool"
+        pool.name, relu.name = relu.name, pool.name
+        relu.attribute.extend(pool.attribute)
+        del pool.attribute[:]
+    del graph.value_info[:]  # the shape between the two is another now; shape inference finds them all again
 
 
 def _strip(model: onnx.ModelProto) -> None:

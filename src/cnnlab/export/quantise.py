@@ -1,4 +1,4 @@
-"""Static int8 quantisation by onnxruntime's own tools: QDQ form, weights per channel, calibrated on training pictures."""
+"""Static int8 quantisation by onnxruntime's tools: QDQ form, weights per channel, calibrated on training pictures."""
 
 import contextlib
 import logging
@@ -46,8 +46,7 @@ def quantise(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
-        result = onnx.load(quantised)
-    return result
+        return onnx.load(quantised)
 
 
 @contextlib.contextmanager

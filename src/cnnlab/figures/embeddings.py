@@ -8,22 +8,29 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cnnlab.figures.style import AREAS, WIDTH, class_handles, colour, marker, new_figure, plain, title
+from cnnlab.figures.style import AREAS, WIDTH, class_handles, colour, marker, new_figure, plain, short, title
 
-_ROUNDS = 12  # in which the classes are drawn by turns, so that no class hides the others
+_TOGETHER = 0.03  # of the map's side: what is nearer shares a name tag
+_ROUNDS = 4  # in which the classes are drawn by turns, so that no class hides the others
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One map: points [n, 2], labels int64 [n], its heading, and what its axes are called (or nothing)."""
+    """One map: points [n, 2], labels int64 [n], its heading, and what its axes are called, if anything."""
 
     points: np.ndarray
     labels: np.ndarray
     heading: str
-    axes: tuple[str, str] = ("", "")
+    axes: tuple[str, str] | None = None
 
 
-def embedding(
+def variance_axes(shares: np.ndarray) -> tuple[str, str]:
+    """What the axes of a PCA map are called: the first two components and their shares of the variance."""
+    first, second = (f"component {i + 1} ({100 * share:.1f} % of the variance)" for i, share in enumerate(shares[:2]))
+    return first, second
+
+
+def embedding_map(
     panel: Panel,
     class_names: Sequence[str],
     subtitle: str = "",
@@ -38,16 +45,23 @@ def embedding(
     if marked is not None:
         _mark(axes, marked, marked_names)
     figure.legend(
-        handles=class_handles(class_names), loc="center left", bbox_to_anchor=(0.775, 0.46), frameon=False, fontsize=11
+        handles=class_handles(class_names),
+        loc="center left",
+        bbox_to_anchor=(0.775, 0.46),
+        frameon=False,
+        fontsize=min(11, 250 / len(class_names)),
     )
     return figure
 
 
-def side_by_side(rows: Sequence[Sequence[Panel]], heads: Sequence[str], text: str, class_names: Sequence[str]) -> Figure:
+def embedding_grid(
+    rows: Sequence[Sequence[Panel]], heads: Sequence[str], text: str, class_names: Sequence[str]
+) -> Figure:
     """A grid of maps, one row for each method, named at its left by `heads`, one column for each layer."""
     columns = len(rows[0])
     side = (WIDTH - 0.5) / columns
-    height = len(rows) * (side + 0.3) + 1.3
+    legend = 0.24 * -(-len(class_names) // 5) + 0.25
+    height = len(rows) * (side + 0.3) + 0.6 + legend
     figure = new_figure(WIDTH, height)
     title(figure, text)
     for i, (row, head) in enumerate(zip(rows, heads, strict=True)):
@@ -75,8 +89,9 @@ def _scatter(axes: Axes, panel: Panel, classes: int, size: float) -> None:
             )
     plain(axes).set_aspect("equal", adjustable="datalim")
     axes.margins(0.03)
-    axes.set_xlabel(panel.axes[0], fontsize=11)
-    axes.set_ylabel(panel.axes[1], fontsize=11)
+    if panel.axes:
+        axes.set_xlabel(panel.axes[0], fontsize=11)
+        axes.set_ylabel(panel.axes[1], fontsize=11)
 
 
 def _marker_size(points: int) -> float:
@@ -85,10 +100,27 @@ def _marker_size(points: int) -> float:
 
 
 def _mark(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
-    halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-    axes.scatter(*points.T, s=260, marker="o", facecolors="none", edgecolors="white", linewidths=5, zorder=5)
-    axes.scatter(*points.T, s=260, marker="o", facecolors="none", edgecolors="black", linewidths=2, zorder=6)
-    for point, name in zip(points, names, strict=True):
+    """Ring the new points; those that fall together have their names side by side."""
+    rings = {"marker": "o", "facecolors": "none", "s": 260}
+    axes.scatter(*points.T, edgecolors="white", linewidths=5, zorder=5, **rings)
+    axes.scatter(*points.T, edgecolors="black", linewidths=2, zorder=6, **rings)
+    axes.scatter(*points.T, c="black", s=16, linewidths=0.8, edgecolors="white", zorder=6)
+    low, high = axes.dataLim.get_points()
+    together = _TOGETHER * (high - low).max()
+    left = list(range(len(points)))
+    while left:
+        first = left[0]
+        group = [i for i in left if np.linalg.norm(points[i] - points[first]) <= together]
+        left = [i for i in left if i not in group]
+        rightmost = points[first][0] > low[0] + 0.6 * (high[0] - low[0])
         axes.annotate(
-            name, point, (11, 11), textcoords="offset points", fontsize=11, fontweight="bold", path_effects=halo, zorder=7
+            ", ".join(short(names[i], 18) for i in group if names[i]),
+            points[first],
+            (-11 if rightmost else 11, 11),
+            textcoords="offset points",
+            ha="right" if rightmost else "left",
+            fontsize=11,
+            fontweight="bold",
+            path_effects=[patheffects.withStroke(linewidth=3, foreground="white")],
+            zorder=7,
         )

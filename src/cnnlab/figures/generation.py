@@ -33,7 +33,14 @@ def tile_sheet(
     figure.figimage(mosaic, xo=left, yo=MARGIN, origin="upper")
     if title:
         figure.text(
-            MARGIN / page_width, 1 - (MARGIN + 4) / page_height, title, fontsize=9.5, color=INK, va="top", weight="bold", **FONT
+            MARGIN / page_width,
+            1 - (MARGIN + 4) / page_height,
+            title,
+            fontsize=9.5,
+            color=INK,
+            va="top",
+            weight="bold",
+            fontdict=FONT,
         )
     _caption(figure, tiles, rows, columns, zoom, left, top, page_width, page_height)
     return figure
@@ -57,7 +64,11 @@ def _caption(
     height, width = ((side + GAP) * zoom for side in tiles.shape[3:])
     for index, caption in enumerate(rows):
         y = 1 - (top + index * height + (height - GAP * zoom) / 2) / page_height
-        figure.text((left - 6) / page_width, y, caption, fontsize=7.5, color=INK, ha="right", va="center", **FONT)
+        figure.text(
+            (left - 6) / page_width, y, caption, fontsize=7.5, color=INK, ha="right", va="center", fontdict=FONT
+        )
     for index, caption in enumerate(columns):
         x = (left + index * width + (width - GAP * zoom) / 2) / page_width
-        figure.text(x, 1 - (top - 4) / page_height, caption, fontsize=7.5, color=FAINT, ha="center", va="bottom", **FONT)
+        figure.text(
+            x, 1 - (top - 4) / page_height, caption, fontsize=7.5, color=FAINT, ha="center", va="bottom", fontdict=FONT
+        )

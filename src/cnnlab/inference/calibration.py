@@ -1,4 +1,4 @@
-"""Fitted on validation and kept in the file: the temperature of the probabilities, and what counts as a picture unlike the data.
+"""Fitted on validation and kept in the file: the temperature, and what counts as a picture unlike the data.
 
 Temperature: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
 Novelty: a picture is unlike the data when the network is unsure of every class (the energy of its logits is low: Liu
@@ -15,6 +15,8 @@ import numpy as np
 from cnnlab.metrics import log_softmax, softmax
 
 GRID = 14  # cells a side of the coarse look
+VISIBLE = 24  # grey value above which a pixel shows the object rather than its dark background
+PICTURES = 10_000  # training pictures, evenly spaced, that the principal components are fitted on
 COMPONENTS = 16  # principal components that count as the data's own
 ALARM_RATE = 0.05  # share of validation pictures that may be called unlike the data
 INVERSE_TEMPERATURES = (0.05, 20.0)
@@ -59,7 +61,7 @@ def fit_novelty(train: np.ndarray, validation: np.ndarray, validation_logits: np
     Both limits are the same quantile of their own score, the one at which 5 % of the validation pictures are caught by
     the two together.
     """
-    mean, basis = _principal_components(coarse(train))
+    mean, basis = _principal_components(coarse(train[:: -(-len(train) // PICTURES)]))
     rule: dict[str, Any] = {"alarm_rate": ALARM_RATE, "mean": _pack(mean), "basis": _pack(basis)}
     certainty, strangeness = energy(validation_logits), residual(rule, validation)
     low, high = 0.0, ALARM_RATE
@@ -74,6 +76,13 @@ def fit_novelty(train: np.ndarray, validation: np.ndarray, validation_logits: np
     return rule
 
 
+def object_share(images: np.ndarray) -> float:
+    """How much of the side objects on a dark background take: the median over uint8 images [n, c, h, w], in (0, 1]."""
+    shown = images.max(axis=1) > VISIBLE
+    longest = np.maximum(_extent(shown.any(axis=1)), _extent(shown.any(axis=2)))
+    return float(np.median(longest) / images.shape[-1]) or 1.0
+
+
 def residual(rule: dict[str, Any], images: np.ndarray) -> np.ndarray:
     """Squared distance of each picture's coarse look from the data's principal components, float64 [n]."""
     mean, basis = _unpack(rule["mean"]), _unpack(rule["basis"]).reshape(-1, GRID * GRID)
@@ -84,6 +93,13 @@ def residual(rule: dict[str, Any], images: np.ndarray) -> np.ndarray:
 def is_novel(rule: dict[str, Any], images: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Which pictures (uint8 [n, c, h, w], with their logits) are unlike the data, bool [n]."""
     return (energy(logits) < rule["energy_min"]) | (residual(rule, images) > rule["residual_max"])
+
+
+def _extent(occupied: np.ndarray) -> np.ndarray:
+    """From the first to the last True of each row of a bool [n, side], in pixels; 0 where there is none."""
+    side = occupied.shape[1]
+    first, last = occupied.argmax(axis=1), side - occupied[:, ::-1].argmax(axis=1)
+    return np.where(occupied.any(axis=1), last - first, 0)
 
 
 def _averaging(size: int) -> np.ndarray:

@@ -7,10 +7,14 @@ from PIL import Image, ImageOps
 
 from cnnlab.data.pictures import to_pixels
 
-LIGHT = 127.5  # grey value: a border that is lighter on average is a light background
-TOLERANCE = 16  # grey values by which a pixel must differ from the background to be part of the object
-FRAME_EVENNESS = 0.98  # share of a border within the tolerance that makes it a plain frame
+LIGHT = 127.5  # grey value: a background that is lighter is a light one
+TOLERANCE = 24  # grey values by which the object differs from its background; JPEG's ringing stays below
+SPECK = 0.01  # share of the longer side that a row or column must differ in to belong to the object
+EVEN = 0.98  # share of a border within the tolerance that makes it a plain background
 MAX_SIDE = 1024  # pixels: what is larger is averaged down first, so that every step after is quick
+CELL = 3  # samples a side for each pixel of the result, of which the middle one is taken
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -21,45 +25,32 @@ class Prepared:
     inverted: bool
 
 
-def prepare(
-    picture: Image.Image, shape: tuple[int, int, int], object_share: float | None, *, invert: bool = True
-) -> Prepared:
-    """Bring a picture (mode L or RGB) to `shape`, one channel being grey and three colour.
+def prepare(picture: Image.Image, shape: tuple[int, int, int], share: float | None, *, invert: bool = True) -> Prepared:
+    """Bring a picture (mode L or RGB) to `shape` (channels, size, size), one channel being grey and three colour.
 
-    For data that lie light on a dark, plain background `object_share` says how much of the side the object takes
-    (`object_share`, below): a picture with a light border is then inverted (unless `invert` is False), its plain border
-    is cut off, and the object is laid centred on a dark square in the data's proportion. For other data it is None: the
-    middle square is scaled, as in training. A picture of the right size is never scaled or cut.
+    For data that lie light on a dark, plain background `share` says how much of the side the object takes (the file's
+    metadata hold it as object_share): a picture on a light background is then inverted (unless `invert` is False), its
+    plain border is cut off, and the object is laid in the middle of a dark square in the data's proportion. For other
+    data `share` is None: the middle square is scaled, as the training pictures were. A picture of the right size is
+    never scaled or cut.
     """
-    channels, height, width = shape
-    mode = "grey" if channels == 1 else "rgb"
-    if object_share is None:
-        return Prepared(to_pixels(picture, height, mode), False)
+    channels, size, _ = shape
+    if share is None:
+        return Prepared(to_pixels(picture, size, "grey" if channels == 1 else "rgb"), False)
     picture = picture.convert("L" if channels == 1 else "RGB")
-    exact = picture.size == (width, height)
+    exact = picture.size == (size, size)
     if max(picture.size) > MAX_SIDE:
         picture = picture.reduce(-(-max(picture.size) // MAX_SIDE))
-    inverted = invert and float(_border(_grey(picture)).mean()) > LIGHT
+    grey = _grey(picture)
+    box, background = ((0, 0, size, size), float(_border(grey).mean())) if exact else _object(grey)
+    inverted = invert and background > LIGHT
     if inverted:
-        picture = ImageOps.invert(picture)
-    if not exact:
-        picture = _on_square(_trim(picture), height, object_share)
-    pixels = np.asarray(picture, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
-    return Prepared(np.ascontiguousarray(pixels), inverted)
-
-
-def object_share(images: np.ndarray) -> float:
-    """How much of the side objects on a dark background take: the median over uint8 images [n, c, h, w], in (0, 1]."""
-    shown = images.max(axis=1) > TOLERANCE
-    longest = np.maximum(_extent(shown.any(axis=1)), _extent(shown.any(axis=2)))
-    return float(np.median(longest) / images.shape[-1]) or 1.0
-
-
-def _extent(occupied: np.ndarray) -> np.ndarray:
-    """From the first to the last True of each row of a bool [n, side], in pixels; 0 where there is none."""
-    side = occupied.shape[1]
-    first, last = occupied.argmax(axis=1), side - occupied[:, ::-1].argmax(axis=1)
-    return np.where(occupied.any(axis=1), last - first, 0)
+        picture, background = ImageOps.invert(picture), 255 - background
+    if exact:
+        values = np.asarray(picture, np.uint8)
+    else:
+        values = _levelled(_on_grid(picture, box, size, share, background), background)
+    return Prepared(np.ascontiguousarray(values.reshape(size, size, channels).transpose(2, 0, 1)), inverted)
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
@@ -69,38 +60,72 @@ def _grey(picture: Image.Image) -> np.ndarray:
 def _border(grey: np.ndarray) -> np.ndarray:
     """The outermost pixels of [h, w], one hundredth of the shorter side deep, as one row."""
     depth = max(1, min(grey.shape) // 100)
-    top, bottom = grey[:depth], grey[-depth:]
-    return np.concatenate([part.ravel() for part in (top, bottom, grey[:, :depth], grey[:, -depth:])])
+    parts = grey[:depth], grey[-depth:], grey[:, :depth], grey[:, -depth:]
+    return np.concatenate([part.ravel() for part in parts])
 
 
-def _trim(picture: Image.Image) -> Image.Image:
-    """Cut off a plain border, and a frame of another colour around it; a picture of one colour stays whole."""
+def _object(grey: np.ndarray) -> tuple[Box, float]:
+    """Where the object lies in [h, w], and the grey value of its background.
+
+    A plain border is cut off, and where another plain one lies inside (a frame), that too. A picture with nothing but
+    background is taken whole.
+    """
+    height, width = grey.shape
+    box: Box = (0, 0, width, height)
+    background = float(_border(grey).mean())
     for _ in range(3):
-        grey = _grey(picture)
-        background = np.median(_border(grey))
-        differs = np.abs(grey - background) > TOLERANCE
-        rows, columns = np.flatnonzero(_enough(differs, 1)), np.flatnonzero(_enough(differs, 0))
+        part = grey[box[1] : box[3], box[0] : box[2]]
+        border = _border(part)
+        middle = float(np.median(border))
+        if (np.abs(border - middle) <= TOLERANCE).mean() < EVEN:
+            break
+        background = middle
+        differs = np.abs(part - middle) > TOLERANCE
+        least = SPECK * max(part.shape)
+        rows, columns = (np.flatnonzero(differs.sum(axis=axis) > least) for axis in (1, 0))
         if not len(rows) or not len(columns):
             break
-        picture = picture.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
-        inner = _border(_grey(picture))
-        if (np.abs(inner - np.median(inner)) <= TOLERANCE).mean() < FRAME_EVENNESS:
-            break
-    return picture
+        left, top = box[:2]
+        box = (left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1)
+    return box, background
 
 
-def _enough(differs: np.ndarray, axis: int) -> np.ndarray:
-    """Which rows (axis 1) or columns (axis 0) hold more of the object than a speck."""
-    return differs.mean(axis=axis) > 1 / 200
+def _on_grid(picture: Image.Image, box: Box, size: int, share: float, background: float) -> np.ndarray:
+    """The object in `box` as float32 [size, size] or [size, size, 3], its longer side `share` of the whole.
+
+    The middle of each cell is sampled rather than its mean: that undoes an enlargement, whatever its filter, and is
+    how Fashion-MNIST itself was made (Xiao et al. 2017, section 2). An object of an odd number of pixels lies half a
+    pixel off the middle, right or down, in that data; the sharper of the two positions is the right one.
+    """
+    wide, high = box[2] - box[0], box[3] - box[1]
+    cell = max(wide, high) / (size * share)
+    side = int(np.ceil((size + 2) * cell))
+    left, top = (side - wide) // 2, (side - high) // 2
+    fill = round(background)
+    canvas = Image.new(picture.mode, (side, side), fill if picture.mode == "L" else (fill, fill, fill))
+    canvas.paste(picture.crop(box), (left, top))
+    axis = 1 if wide < high else 0  # the shorter one
+    best, sharpest = np.empty(0), -1.0
+    for offset in (0.0, 0.5) if abs(wide - high) > cell / 2 else (0.0,):
+        across, down = (offset, 0.0) if axis else (0.0, offset)
+        x, y = left + wide / 2 - (size / 2 + across) * cell, top + high / 2 - (size / 2 + down) * cell
+        values = _sampled(canvas, (x, y, x + size * cell, y + size * cell), size, cell)
+        sharpness = float((np.diff(values, axis=axis) ** 2).sum())
+        if sharpness > sharpest:
+            best, sharpest = values, sharpness
+    return best
 
 
-def _on_square(picture: Image.Image, size: int, share: float) -> Image.Image:
-    """The trimmed object scaled to `share` of the side, centred on a dark square of `size` pixels."""
-    longest = max(picture.size)
-    target = max(1, round(size * share))
-    scaled = tuple(max(1, round(side * target / longest)) for side in picture.size)
-    filter_ = Image.Resampling.BOX if longest >= target else Image.Resampling.BICUBIC
-    small = picture.resize((scaled[0], scaled[1]), filter_)
-    square = Image.new(picture.mode, (size, size))
-    square.paste(small, ((size - small.width + 1) // 2, (size - small.height + 1) // 2))
-    return square
+def _sampled(canvas: Image.Image, box: tuple[float, float, float, float], size: int, cell: float) -> np.ndarray:
+    """The middle of each of size × size cells of `box`, or a smooth scaling where the cells are too small for that."""
+    if cell < CELL / 2:
+        return np.asarray(canvas.resize((size, size), Image.Resampling.LANCZOS, box=box), np.float32)
+    fine = np.asarray(canvas.resize((size * CELL, size * CELL), Image.Resampling.BOX, box=box), np.float32)
+    return fine[CELL // 2 :: CELL, CELL // 2 :: CELL]
+
+
+def _levelled(values: np.ndarray, background: float) -> np.ndarray:
+    """uint8 with a dark background brought to black, as the data has it; a light one (not inverted) is left."""
+    if background <= LIGHT:
+        values = (values - background) * (255 / (255 - background))
+    return values.round().clip(0, 255).astype(np.uint8)

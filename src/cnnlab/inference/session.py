@@ -16,7 +16,7 @@ from cnnlab.metrics import softmax
 
 # metadata_props holds strings: these keys are plain text, every other key is JSON.
 TEXT_KEYS = frozenset({"architecture", "title", "dataset", "licence", "first_convolution", "precision"})
-NEEDED_KEYS = frozenset({"class_names", "dataset", "architecture", "shape", "temperature", "novelty"})
+NEEDED_KEYS = frozenset({"class_names", "dataset", "architecture", "shape", "temperature", "novelty", "object_share"})
 MAX_BYTES = 2**31  # a protobuf message cannot be larger
 
 
@@ -57,7 +57,7 @@ def session_of(data: bytes, name: str, threads: int | None = None) -> ort.Infere
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise UserError(
-            f"{name} is not an ONNX model that onnxruntime {ort.__version__} can open ({_first_line(error)}): "
+            f"{name} is not an ONNX model that onnxruntime {ort.__version__} can open ({_reason(error)}): "
             "it may be cut off or of another kind."
         ) from None
 
@@ -84,7 +84,9 @@ class Model:
         inputs = [(value.name, value.type) for value in session.get_inputs()]
         outputs = {value.name for value in session.get_outputs()}
         if inputs != [("image", "tensor(uint8)")] or "logits" not in outputs:
-            raise UserError(f"{name} is an ONNX model, but not one of cnnlab's classifiers (uint8 image in, logits out).")
+            raise UserError(
+                f"{name} is an ONNX model, but not one of cnnlab's classifiers (uint8 image in, logits out)."
+            )
         meta = decode(session.get_modelmeta().custom_metadata_map, name)
         missing = sorted(NEEDED_KEYS - meta.keys())
         if missing:
@@ -161,7 +163,8 @@ def decode(properties: dict[str, str], name: str) -> dict[str, Any]:
     return meta
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
+def _reason(error: Exception) -> str:
+    """The first line of onnxruntime's message, without its codes."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = text.split(" : ")[-1].rstrip(".")
     return text if len(text) <= 160 else text[:157] + "..."

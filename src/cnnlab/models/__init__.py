@@ -28,9 +28,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED)
 
 
-def build(
-    name: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Any] | None = None
-) -> Network:
+def build(name: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Any] | None = None) -> Network:
     """Build architecture `name` for pictures of `shape` (channels, height, width) and `classes` classes.
 
     Initial weights are drawn from torch's default generator, on its default device. Raises UserError for an
@@ -56,9 +54,7 @@ def build(
 def load(name: str) -> type[Network]:
     """The class of architecture `name`, the one Network of its file; UserError for an unknown name."""
     if name not in names():
-        raise UserError(
-            f"there is no architecture {name!r}{_hint(name, names())}; known are {', '.join(names())}."
-        )
+        raise UserError(f"there is no architecture {name!r}{_hint(name, names())}; known are {', '.join(names())}.")
     from cnnlab.models.blocks import Network
 
     module = importlib.import_module(f"{__name__}.{name}")
@@ -118,9 +114,7 @@ def _checked_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return channels, sides[0], sides[1]
 
 
-def _tried(
-    architecture: type[Network], shape: tuple[int, int, int], classes: int, options: dict[str, Any]
-) -> Network:
+def _tried(architecture: type[Network], shape: tuple[int, int, int], classes: int, options: dict[str, Any]) -> Network:
     """A new network that has given logits for one blank picture; RuntimeError if a layer has no output."""
     import torch
 

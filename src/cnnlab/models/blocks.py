@@ -69,12 +69,8 @@ class Network(nn.Module):
     """
 
     title: ClassVar[str]  # as the field writes it
-    embed_layers: ClassVar[
-        tuple[str, str, str]
-    ]  # taps: second convolution, first fully connected or pooled, final
-    map_layers: ClassVar[
-        tuple[str, ...]
-    ]  # taps whose channels are shown as pictures: raw convolution outputs
+    embed_layers: ClassVar[tuple[str, str, str]]  # taps: conv2, the first fully connected or "pooled", final
+    map_layers: ClassVar[tuple[str, ...]]  # taps whose channels are shown: raw outputs of convolutions
     first_convolution: ClassVar[str]  # key of the first layer's weights in the state dict
 
     def features(self, x: Tensor, tap: Tap) -> Tensor:
@@ -148,19 +144,19 @@ def initialise(network: nn.Module, act: Activation, generator: torch.Generator |
     if act in _SATURATING:
         initialise_xavier(network, generator)
         return
-    for layer in _weighted(network):
+    for layer in _with_zero_biases(network):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
 
 
 @torch.no_grad()
 def initialise_xavier(network: nn.Module, generator: torch.Generator | None = None) -> None:
     """Xavier-uniform weights, zero biases, in every convolution and linear layer (Glorot and Bengio 2010)."""
-    for layer in _weighted(network):
+    for layer in _with_zero_biases(network):
         nn.init.xavier_uniform_(layer.weight, generator=generator)
 
 
-def _weighted(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
-    """The convolutions and linear layers, their biases set to zero."""
+def _with_zero_biases(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """Set the biases of every convolution and linear layer to zero, and give those layers."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in layers:
         if layer.bias is not None:

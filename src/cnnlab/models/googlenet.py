@@ -49,9 +49,7 @@ class Inception(nn.Module):
         self.five = nn.Sequential(
             *_convolution(inputs, five[0], 1, True), *_convolution(five[0], five[1], 5, every_relu)
         )
-        self.pooled = nn.Sequential(
-            nn.MaxPool2d(3, stride=1, padding=1), *_convolution(inputs, pooled, 1, every_relu)
-        )
+        self.pooled = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), *_convolution(inputs, pooled, 1, every_relu))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.one(x), self.three(x), self.five(x), self.pooled(x)), dim=1)

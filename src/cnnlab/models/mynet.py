@@ -34,9 +34,7 @@ class MyNet(Network):
     map_layers = ("conv1", "conv2", "conv3")
     first_convolution = "conv1.weight"
 
-    def __init__(
-        self, shape: Shape, classes: int, norm: Normalisation = "batch", act: Activation = "relu"
-    ) -> None:
+    def __init__(self, shape: Shape, classes: int, norm: Normalisation = "batch", act: Activation = "relu") -> None:
         super().__init__()
         channels, height, width = shape
         self.pad = nn.ZeroPad2d((*_padding(width), *_padding(height)))

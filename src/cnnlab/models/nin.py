@@ -56,7 +56,7 @@ class Nin(Network):
         return self.act3(self.mix3(x))
 
     def classify(self, maps: Tensor, tap: Tap) -> Tensor:
-        tap("pooled", maps.mean((2, 3)))  # 384
+        tap("pooled", maps.mean((2, 3)))  # 384, for who looks inside
         x = self.dropout(maps)
         x = tap("conv4", self.conv4(x))  # classes×7×7
         return self.pool4(x)  # classes

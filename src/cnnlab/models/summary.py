@@ -43,9 +43,7 @@ def layer_table(network: nn.Module, shape: Shape) -> list[LayerRow]:
     """
     rows: list[LayerRow] = []
     hooks = [
-        layer.register_forward_hook(
-            lambda layer, _inputs, output, name=name: rows.append(_row(name, layer, output))
-        )
+        layer.register_forward_hook(lambda layer, _inputs, output, name=name: rows.append(_row(name, layer, output)))
         for name, layer in network.named_modules()
         if not list(layer.children()) and not isinstance(layer, nn.Identity)
     ]

@@ -95,7 +95,7 @@ def fit(
     """
     if len(train[0]) < 2:
         raise UserError(f"{plan.name}: {len(train[0])} training pictures are too few; at least 2 are needed.")
-    steps_per_epoch = -(-len(train[0]) // plan.batch_size)
+    steps_per_epoch = steps_in_epoch(len(train[0]), plan.batch_size)
     steps = max(1, round(plan.epochs * steps_per_epoch))
     optimizer = make_optimizer(task.module, plan.recipe, plan.weight_decay)
     progress = _resume(task, optimizer, checkpoint)
@@ -113,6 +113,12 @@ def fit(
                 _save(task, optimizer, progress, checkpoint)
     task.module.load_state_dict(progress.best_state)
     return progress
+
+
+def steps_in_epoch(pictures: int, batch_size: int) -> int:
+    """Batches in an epoch; a last batch of a single picture is left out, as batch normalisation can't use it."""
+    whole, rest = divmod(pictures, batch_size)
+    return whole + (rest > 1)
 
 
 def segment_ends(steps: int, steps_per_epoch: int, epochs: float) -> list[int]:
@@ -245,7 +251,7 @@ def _resume(task: Task, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint
 
 
 def _bar(plan: Plan, train: Data, steps: int, progress: Progress) -> tqdm:
-    total = round(steps * len(train[0]) / -(-len(train[0]) // plan.batch_size))
+    total = round(steps * len(train[0]) / steps_in_epoch(len(train[0]), plan.batch_size))
     return tqdm(
         total=total, initial=progress.pictures, desc=plan.name, unit=" pictures", unit_scale=True, mininterval=0.5,
         disable=None,

@@ -1,1 +1,1 @@
-"""The variational autoencoder (Kingma and Welling 2014): training and export with torch; sampling and measuring without."""
+"""The variational autoencoder (Kingma and Welling 2014): training with torch, sampling without."""

@@ -35,9 +35,8 @@ class Encoder:
         """Mean and log-variance, float32 [n, z_dim] each, of uint8 pictures [n, c, h, w]."""
         shape = tuple(self.meta["shape"])
         if images.dtype != np.uint8 or images.shape[1:] != shape:
-            raise UserError(
-                f"the VAE takes uint8 pictures [n, {', '.join(map(str, shape))}], not {images.dtype} {list(images.shape)}."
-            )
+            found = f"{images.dtype} {list(images.shape)}"
+            raise UserError(f"the VAE takes uint8 pictures [n, {', '.join(map(str, shape))}], not {found}.")
         mean, logvar = _run(self.session, ["mean", "logvar"], "image", images)
         return mean, logvar
 
@@ -70,17 +69,17 @@ class Decoder:
         """The classes, none for data without labels."""
         return tuple(self.meta["class_names"])
 
-    def gaussian(self, class_name: str) -> Gaussian:
-        """The Gaussian fitted to a class's codes; UserError with the names where there is no such class."""
+    def class_index(self, name: str) -> int:
+        """Which class is called so, in any case of letters; UserError with the names where there is none."""
         names = self.class_names
         if not names:
             raise UserError(f"{self.meta['dataset']} has no classes to choose from: leave out --class.")
-        folded = {name.casefold(): index for index, name in enumerate(names)}
-        if class_name.casefold() not in folded:
-            near = get_close_matches(class_name.casefold(), folded, n=1)
+        folded = {known.casefold(): index for index, known in enumerate(names)}
+        if name.casefold() not in folded:
+            near = get_close_matches(name.casefold(), folded, n=1)
             hint = f" did you mean {names[folded[near[0]]]!r}?" if near else ""
-            raise UserError(f"there is no class {class_name!r};{hint} known are {', '.join(names)}.")
-        return self.gaussians()[folded[class_name.casefold()]]
+            raise UserError(f"there is no class {name!r};{hint} known are {', '.join(names)}.")
+        return folded[name.casefold()]
 
     def gaussians(self) -> list[Gaussian]:
         """The Gaussians fitted to each class's codes, in the order of the class names."""

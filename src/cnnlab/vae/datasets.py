@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -53,7 +54,7 @@ def fetch_lfw(home: Path, size: int, seed: int) -> Fetched:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of each retry
-            people = fetch_lfw_people(
+            people: Any = fetch_lfw_people(
                 data_home=str(home), color=True, slice_=(whole, whole), resize=(size + 0.5) / LFW_SIDE
             )
     except (OSError, ValueError, EOFError) as error:
@@ -93,7 +94,9 @@ def read_faces(folder: Path, files: Sequence[Path], size: int, seed: int) -> Fet
             bad.append(error)
     if bad:
         more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        raise UserError(f"{len(bad)} of {len(files)} pictures cannot be read: {'; '.join(map(str, bad[:NAMED]))}{more}.")
+        raise UserError(
+            f"{len(bad)} of {len(files)} pictures cannot be read: {'; '.join(map(str, bad[:NAMED]))}{more}."
+        )
     homes, persons = np.unique([str(path.parent) for path in files], return_inverse=True)
     groups = persons if len(homes) >= PERSONS else np.arange(len(files))
     return _split(images, groups, "the user's own", printable(str(folder)), seed)

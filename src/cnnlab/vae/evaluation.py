@@ -30,8 +30,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], list[str]]:
     """Flat figures and notes on what was left out.
 
-    judge: mynet's features file, trained on the same pictures; None where there is no such classifier. Training pictures
-    serve as neighbours and as the reference of the Fréchet distances; everything else is of the test set.
+    judge: mynet's features file, trained on the same pictures; None where there is no such classifier. Training
+    pictures serve as neighbours and as the reference of the Fréchet distances; everything else is of the test set.
     """
     figures: dict[str, Any] = {"seed": seed}
     figures |= bounds(encoder, decoder, test.images, bound_pictures=bound_pictures, seed=seed)
@@ -51,31 +51,44 @@ def evaluate(
             f"there is no classifier of {decoder.meta['dataset']} here: no confidence of samples, no Fréchet distances."
         )
     else:
-        z = prior(max(JUDGED, FRECHET_PICTURES), int(decoder.meta["z_dim"]), np.random.default_rng(seed))
-        figures |= judged(judge, decoder.images(z), rebuilt, train.images, test.images, seed)
+        figures |= judged(judge, *_sets(decoder, rebuilt, train.images, test.images, seed))
     return figures, notes
 
 
-def judged(
-    judge: Model, samples: np.ndarray, rebuilt: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
-) -> dict[str, Any]:
-    """What a classifier makes of samples, reconstructions (of all test pictures) and real pictures, uint8 [n, c, h, w].
+def judged(judge: Model, sets: dict[str, np.ndarray], reference: np.ndarray) -> dict[str, Any]:
+    """What a classifier makes of sets of pictures, each uint8 [n, c, h, w] and in random order.
 
-    Confidence is the calibrated probability of the likeliest class. Every Fréchet distance is to the same training
-    pictures, with as many pictures in each set; that of test pictures is the reference.
+    Confidence is the calibrated probability of the likeliest class, on the first 1,000; the Fréchet distance is from
+    the reference pictures.
     """
-    count = min(FRECHET_PICTURES, len(samples), len(train), len(test))
-    drawn = _some(len(test), count, seed)
-    sets = {"samples": samples[:count], "reconstructions": rebuilt[drawn], "test_pictures": test[drawn]}
-    _, reference = _look(judge, train[_some(len(train), count, seed)])
-    figures: dict[str, Any] = {"mynet_frechet_n": count}
+    _, reference_features = _look(judge, reference)
+    figures: dict[str, Any] = {"mynet_frechet_n": len(reference)}
     for name, images in sets.items():
         probabilities, features = _look(judge, images)
-        figures[f"mynet_frechet_{name}"] = frechet_distance(reference, features)
-        if name != "reconstructions":
-            figures |= confidence_figures(probabilities[:JUDGED], f"mynet_{name}")
-            figures[f"mynet_{name}_n"] = len(probabilities[:JUDGED])
+        figures[f"mynet_frechet_{name}"] = frechet_distance(reference_features, features)
+        figures |= confidence_figures(probabilities[:JUDGED], f"mynet_{name}")
+        figures[f"mynet_{name}_n"] = len(probabilities[:JUDGED])
     return figures
+
+
+def _sets(
+    decoder: Decoder, rebuilt: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """As many pictures of each kind: drawn from the prior, from the classes' Gaussians in turn, rebuilt, and real ones.
+
+    Beside them as many training pictures, which the distances are from; that of the real ones is what to compare with.
+    """
+    count = min(FRECHET_PICTURES, len(train), len(test))
+    generator = np.random.default_rng(seed)
+    drawn = _some(len(test), count, seed)
+    sets = {"samples": decoder.images(prior(count, int(decoder.meta["z_dim"]), generator))}
+    if decoder.class_names:
+        gaussians = decoder.gaussians()
+        each = -(-count // len(gaussians))
+        turns = np.stack([gaussian.sample(each, generator) for gaussian in gaussians], axis=1)
+        sets["class_samples"] = decoder.images(turns.reshape(-1, turns.shape[-1])[:count])
+    sets |= {"reconstructions": rebuilt[drawn], "test_pictures": test[drawn]}
+    return sets, train[_some(len(train), count, seed)]
 
 
 def _look(judge: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,5 +99,5 @@ def _look(judge: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _some(total: int, count: int, seed: int) -> np.ndarray:
-    """At most `count` indices below `total`, sorted, drawn with `seed`."""
-    return np.sort(choose(np.random.default_rng(seed), total, min(count, total)))
+    """At most `count` indices below `total` in random order, drawn with `seed`."""
+    return choose(np.random.default_rng(seed), total, min(count, total))

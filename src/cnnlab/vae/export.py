@@ -1,4 +1,4 @@
-"""The VAE as two ONNX files, encoder and decoder, with what is fitted for them, and the proof that they answer as torch."""
+"""The VAE as two ONNX files, encoder and decoder: what is fitted for them, and do they answer as torch does?"""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import UserError
 from cnnlab.export.convert import convert, stamp
+from cnnlab.inference.calibration import object_share
 from cnnlab.inference.session import session_of
 from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians
 from cnnlab.vae.latent import fit_gaussians
@@ -15,6 +16,7 @@ from cnnlab.vae.model import VAE
 
 TOLERANCE = 1e-4  # times max(1, |value|)
 PARITY_PICTURES = 200
+FITTED_PICTURES = 2000  # of each class at most, whose codes its Gaussian is fitted to
 PARITY_BATCHES = (1, 3, 64)
 
 
@@ -47,9 +49,13 @@ def to_onnx(vae: VAE, meta: dict[str, Any], images: np.ndarray, labels: np.ndarr
     encoder = convert(_Encoder(vae), torch.zeros((2, *vae.shape), dtype=torch.uint8), "image", ["mean", "logvar"])
     decoder = convert(_Decoder(vae), torch.zeros(2, vae.z_dim), "z", ["image", "logits"])
     meta = meta | {"borders": list(vae.borders), "log_scale": float(vae.log_scale)}
+    if meta["light_on_dark"]:
+        meta |= {"object_share": object_share(images)}
     if meta["class_names"]:
-        mean, logvar = _torch_codes(vae, images)
-        meta |= {"class_gaussians": pack_gaussians(fit_gaussians(mean, logvar, labels, len(meta["class_names"])))}
+        classes = range(len(meta["class_names"]))
+        some = np.concatenate([np.flatnonzero(labels == label)[:FITTED_PICTURES] for label in classes])
+        mean, logvar = _torch_codes(vae, images[some])
+        meta |= {"class_gaussians": pack_gaussians(fit_gaussians(mean, logvar, labels[some], len(classes)))}
     return stamp(encoder, meta), stamp(decoder, meta)
 
 

@@ -1,5 +1,6 @@
-"""The pictures that show what a VAE has learned, as arrays: rows and columns of uint8 tiles and what they are called."""
+"""The pictures that show what a VAE has learned, as arrays: rows and columns of tiles and their captions."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ from cnnlab.vae.measure import kl_by_dimension
 
 ALPHAS = np.linspace(0, 1, 6)  # the course's task: 0, .2, .4, .6, .8, 1
 SIDE = 10  # tiles a side of the sheets of samples
-PAIRS = 16  # reconstructions shown
+PAIRS = 24  # reconstructions shown
+BAND = 8  # of them side by side
 WAYS = 3  # pairs of each kind that are interpolated
 TRAVERSED = 10  # dimensions
 TRAVERSAL_VALUES = np.linspace(-3, 3, 9)
@@ -48,28 +50,32 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
         made["class_samples"] = class_samples(decoder, generator)
         made |= _class_ways(decoder, means, labels, order)
     else:
-        pairs = [("two pictures", means[order[2 * i + 1]], means[order[2 * i]]) for i in range(min(WAYS, len(order) // 2))]
+        pairs = [
+            ("two pictures", means[order[2 * i + 1]], means[order[2 * i]]) for i in range(min(WAYS, len(order) // 2))
+        ]
         made["interpolation_pictures"] = _ways(decoder, pairs, "Between the codes of two test pictures")
     if z_dim == 2:
         made["manifold"] = plane(decoder)
     return made
 
 
-def samples(decoder: Decoder, z: np.ndarray, columns: int = SIDE) -> Sheet:
-    """Codes [n, z_dim] decoded; the last row is filled up with black."""
+def samples(decoder: Decoder, z: np.ndarray, title: str = "Samples from the prior N(0, I)") -> Sheet:
+    """Codes [n, z_dim] decoded, as nearly a square as can be; the last row is filled up with the page's white."""
     images = decoder.images(z)
-    missing = -len(images) % columns
-    images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
-    return Sheet(images.reshape(-1, columns, *images.shape[1:]), "Samples from the prior N(0, I)")
+    columns = math.ceil(math.sqrt(len(images)))
+    blank = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)
+    return Sheet(np.concatenate([images, blank]).reshape(-1, columns, *images.shape[1:]), title)
 
 
 def reconstructions(encoder: Encoder, decoder: Decoder, images: np.ndarray) -> Sheet:
-    """Pictures above what their mean codes decode to, in bands of eight."""
+    """Pictures above what their mean codes decode to, in bands of up to eight."""
     rebuilt = decoder.images(encoder.codes(images)[0])
-    columns = min(8, len(images))
-    bands = range(0, len(images) - columns + 1, columns)
-    rows = [part[start : start + columns] for start in bands for part in (images, rebuilt)]
-    return Sheet(np.stack(rows), "Test pictures and their reconstructions", ("picture", "rebuilt") * len(bands))
+    columns = min(BAND, len(images))
+    blank = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)
+    upper, lower = (np.concatenate([part, blank]).reshape(-1, columns, *part.shape[1:]) for part in (images, rebuilt))
+    bands = np.stack([upper, lower], axis=1)
+    rows = bands.reshape(-1, *bands.shape[2:])
+    return Sheet(rows, "Pictures and their reconstructions", ("picture", "rebuilt") * len(bands))
 
 
 def interpolation(decoder: Decoder, first: np.ndarray, second: np.ndarray, alphas: np.ndarray) -> np.ndarray:
@@ -102,7 +108,9 @@ def plane(decoder: Decoder) -> Sheet:
     """The two-dimensional code space, decoded at quantiles of N(0, I)."""
     codes = manifold(MANIFOLD_SIDE)
     tiles = decoder.images(codes.reshape(-1, 2))
-    return Sheet(tiles.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *tiles.shape[1:]), "The code plane at quantiles of N(0, I)")
+    return Sheet(
+        tiles.reshape(MANIFOLD_SIDE, MANIFOLD_SIDE, *tiles.shape[1:]), "The code plane at quantiles of N(0, I)"
+    )
 
 
 def _class_ways(decoder: Decoder, means: np.ndarray, labels: np.ndarray, order: np.ndarray) -> dict[str, Sheet]:
@@ -110,13 +118,9 @@ def _class_ways(decoder: Decoder, means: np.ndarray, labels: np.ndarray, order: 
     names = decoder.class_names
     of_class = {label: order[labels[order] == label] for label in range(len(names))}
     usable = [label for label in order_of_first(labels[order]) if len(of_class[label]) >= 2]
-    within = [
-        (names[label], means[of_class[label][1]], means[of_class[label][0]]) for label in usable[:WAYS]
-    ]
+    within = [(names[label], means[of_class[label][1]], means[of_class[label][0]]) for label in usable[:WAYS]]
     couples = list(zip(usable[0::2], usable[1::2], strict=False))[:WAYS]
-    between = [
-        (f"{names[a]} → {names[b]}", means[of_class[b][0]], means[of_class[a][0]]) for a, b in couples
-    ]
+    between = [(f"{names[a]} → {names[b]}", means[of_class[b][0]], means[of_class[a][0]]) for a, b in couples]
     centres = [gaussian.mean for gaussian in decoder.gaussians()]
     middles = [(f"{names[a]} → {names[b]}", centres[b], centres[a]) for a, b in couples]
     return {
@@ -133,7 +137,7 @@ def order_of_first(labels: np.ndarray) -> list[int]:
 
 
 def _ways(decoder: Decoder, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]], title: str) -> Sheet:
-    """Two rows for each pair, the straight line and the great circle; pairs are (name, code at α = 1, code at α = 0)."""
+    """Two rows for each pair, the straight line and the great circle; pairs: (name, code at α = 1, at α = 0)."""
     rows = np.concatenate([interpolation(decoder, first, second, ALPHAS) for _, first, second in pairs])
     captions = [f"{name}\n{way}" for name, _, _ in pairs for way in ("straight", "spherical")]
     return Sheet(rows, title, tuple(captions), tuple(f"α = {alpha:.1f}" for alpha in ALPHAS))

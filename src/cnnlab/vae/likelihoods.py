@@ -4,7 +4,7 @@ The decoder gives a number l for each pixel, the logit of λ = 1 / (1 + exp(−l
 
 bernoulli: cross-entropy between grey value and λ, as the report has it; a probability for pixels of 0 and 1 only.
 continuous_bernoulli: the same, normalised over [0, 1] (Loaiza-Ganem and Cunningham 2019, section 3): a density.
-gaussian: mean λ, one learned standard deviation for all pixels (Rybkin, Daniilidis and Levine 2021, section 3): a density.
+gaussian: mean λ, one learned deviation for all pixels (Rybkin, Daniilidis and Levine 2021, section 3): a density.
 """
 
 import math

@@ -56,7 +56,8 @@ def bounds(
 
 def binarised(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Each pixel 255 with a probability of its grey value, else 0 (Salakhutdinov and Murray 2008, section 6)."""
-    return np.where(generator.random(images.shape, dtype=np.float32) < images / np.float32(255), 255, 0).astype(np.uint8)
+    ones = generator.random(images.shape, dtype=np.float32) < images / np.float32(255)
+    return ones.astype(np.uint8) * np.uint8(255)
 
 
 def kl_by_dimension(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
@@ -91,9 +92,7 @@ def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray) -> tu
     return errors, -10 * np.log10(np.maximum(errors, 1e-10))
 
 
-def neighbour_accuracy(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
-) -> float:
+def neighbour_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
     """How often the majority of a test code's 10 nearest training codes has its label; codes [n, z_dim]."""
     from sklearn.neighbors import KNeighborsClassifier  # takes a second to import
 
@@ -102,7 +101,7 @@ def neighbour_accuracy(
 
 
 def confidence_figures(probabilities: np.ndarray, name: str, limit: float = 0.8) -> dict[str, float]:
-    """Of a classifier's answers [n, classes]: the share over the limit, and the rarest class's share of those and of all."""
+    """Of a classifier's answers [n, classes]: how many pass the limit; the rarest class's share of all, of those."""
     classes = probabilities.shape[1]
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1) > limit
     among_sure = np.bincount(predicted[sure], minlength=classes).min() / max(1, sure.sum())

@@ -40,9 +40,11 @@ class VAE(nn.Module):
                 f"vae.binarize: pictures of {height}×{width} are not padded then and must measure a multiple of "
                 "four pixels a side; leave binarize false."
             )
-        self.shape, self.z_dim, self.likelihood = shape, z_dim, likelihood
+        self.shape, self.z_dim = shape, z_dim
+        self.likelihood: Likelihood = likelihood
         self.borders = (0, 0, 0, 0) if unpadded else (*_padding(width), *_padding(height))
-        rows, columns = ((side + sum(border)) // 4 for side, border in ((height, self.borders[2:]), (width, self.borders[:2])))
+        left, right, top, bottom = self.borders
+        rows, columns = (height + top + bottom) // 4, (width + left + right) // 4
         size = 64 * rows * columns
         self.encoder = nn.Sequential(
             nn.Conv2d(channels, 32, 4, stride=2, padding=1),  # 32×16×16

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from cnnlab.params import Vae
+from cnnlab.training.augment import mirror
 from cnnlab.vae.likelihoods import log_likelihood
 from cnnlab.vae.model import VAE
 
@@ -10,36 +12,37 @@ from cnnlab.vae.model import VAE
 class VaeTask:
     """The negative evidence lower bound (Kingma and Welling 2014, equation 10), its KL part weighted by β.
 
-    Sums over pixels and dimensions, in nats a picture. β climbs from 0 over the share `warm_up` of the training. The
-    curve's `loss` always has the whole β.
+    Sums over pixels and dimensions, in nats a picture. Of the settings beta, warm_up, binarize and flip count: β climbs
+    from 0 over the share `warm_up` of the training. The curve's `loss` always has the whole β.
     """
 
-    def __init__(self, module: VAE, beta: float, warm_up: float, binarize: bool) -> None:
+    def __init__(self, module: VAE, settings: Vae) -> None:
         self.module = module
-        self.beta = beta
-        self.warm_up = warm_up
-        self.binarize = binarize
+        self.settings = settings
 
     def objective(
         self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean over the batch with the present β, and the summed figures."""
+        settings = self.settings
+        if settings.flip:
+            images = mirror(images, generator)
         reconstruction, kl = self._terms(images, generator)
-        now = self.beta * min(1.0, progress / self.warm_up) if self.warm_up else self.beta
-        return (reconstruction + now * kl) / len(images), self._figures(reconstruction, kl)
+        beta = settings.beta * (min(1.0, progress / settings.warm_up) if settings.warm_up else 1.0)
+        return (reconstruction + beta * kl) / len(images), self._figures(reconstruction, kl)
 
     def measure(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The figures, summed, with one draw of the code for each picture."""
         return self._figures(*self._terms(images, generator))
 
     def _figures(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
-        return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
+        return {"loss": reconstruction + self.settings.beta * kl, "reconstruction": reconstruction, "kl": kl}
 
     def _terms(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Reconstruction (negative log-likelihood) and KL divergence to N(0, I), both summed over the batch."""
         vae = self.module
         pixels = vae.pixels(images)
-        if self.binarize:
+        if self.settings.binarize:
             noise = torch.rand(pixels.shape, generator=generator, device=pixels.device)
             pixels = (noise < pixels).to(torch.float32)
         mean, logvar = vae.encode(pixels)

@@ -83,7 +83,7 @@ def train_vae(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights", 0))
         module = build(meta).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    task = VaeTask(module, settings.beta, settings.warm_up, settings.binarize)
+    task = VaeTask(module, settings)
     checkpoint = Checkpoint(name, meta | asdict(info) | {"device": describe(device)}, [split.images])
     epochs = run.steps / -(-len(train_index) // run.batch_size)
     plan = Plan(name, epochs, run.batch_size, run.learning_rate, "modern", seed, keep=("loss", "min"))
@@ -107,7 +107,7 @@ def describe_vae(info: DatasetInfo, settings: Vae, run: VaeRun, seed: int, held_
         "decoder": settings.decoder,
         "likelihood": settings.likelihood,
         "binarize": settings.binarize,
-        "settings": run.model_dump() | {"beta": settings.beta, "warm_up": settings.warm_up},
+        "settings": run.model_dump() | {"beta": settings.beta, "warm_up": settings.warm_up, "flip": settings.flip},
         "seed": seed,
         "validation_share": held_out,
     }

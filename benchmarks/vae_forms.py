@@ -1,0 +1,104 @@
+"""Both forms of the VAE's decoder over seeds: `python benchmarks/vae_forms.py --data fashion_mnist --seeds 3`.
+
+Trains each form at params.yaml's `vae` settings, its steps, batch size and rate changed by the options, measures the
+kept weights once on the test set, and adds one record for each run to benchmarks/results/vae_forms.json. Records that
+are there are not made again and an unfinished training goes on, so the command may be stopped and repeated.
+
+--data names a folder under data/, or an .npy file of uint8 pictures [n, c, h, w], whose last tenth is the test set.
+"""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+
+from cnnlab import artifacts, params
+from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.errors import run_command
+from cnnlab.training.devices import choose_device, describe
+from cnnlab.training.loop import evaluate
+from cnnlab.vae.likelihoods import pixel_entropy
+from cnnlab.vae.task import VaeTask
+from cnnlab.vae.training import TrainedVae, save_vae, train_vae
+
+FIGURES = ("negative_elbo", "reconstruction", "kl")
+
+
+def main(
+    data: str = typer.Option("fashion_mnist", help="a folder under data/, or an .npy file of pictures"),
+    seeds: int = typer.Option(3, min=1, help="seeds 0 to N−1"),
+    forms: str = typer.Option("relu,linear", help="of the decoder, separated by commas"),
+    steps: int = typer.Option(0, min=0, help="of the optimizer; 0: params.yaml's budget quick"),
+    batch_size: int = typer.Option(0, min=0, help="pictures; 0: as there"),
+    learning_rate: float = typer.Option(0.0, min=0, help="peak; 0: as there"),
+    weights: Path | None = typer.Option(None, help="a folder to keep the weights in"),
+    output: Path = typer.Option(Path("benchmarks/results/vae_forms.json"), help="where records are kept"),
+) -> None:
+    """Run what is not yet recorded and print mean and spread of both forms."""
+    settings = params.load()
+    wished = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    run = settings.vae.quick.model_copy(update={key: value for key, value in wished.items() if value})
+    info, train, test = _read(data)
+    device = choose_device(settings.device)
+    records = json.loads(output.read_text()) if output.exists() else []
+    chosen = []
+    for form in forms.split(","):
+        for seed in range(seeds):
+            key = {"data": info.name, "decoder": form, "seed": seed} | run.model_dump(exclude={"bound_pictures"})
+            found = [record for record in records if key.items() <= record.items()]
+            if not found:
+                chosen_vae = settings.vae.model_copy(update={"decoder": form})
+                trained = train_vae(
+                    info, train, chosen_vae, run, seed=seed, held_out=settings.validation_share, device=device,
+                    name=f"{info.name}-{form}-{seed}",
+                )  # fmt: skip
+                found = [key | _measure(trained, chosen_vae, test, seed, device)]
+                records += found
+                artifacts.write_text(
+                    output, "[\n" + ",\n".join(json.dumps(r, sort_keys=True) for r in records) + "\n]\n"
+                )
+                if weights:
+                    save_vae(weights / f"{info.name}-{form}-{seed}.pt", trained.module, trained.meta)
+                trained.finish()
+            chosen.append(found[0])
+    for form in forms.split(","):
+        _print_summary(info.name, form, [record for record in chosen if record["decoder"] == form])
+
+
+def _read(data: str) -> tuple[DatasetInfo, Split, Split]:
+    """The data set, its training and its test part."""
+    if not data.endswith(".npy"):
+        return artifacts.load_info(data), artifacts.load_split(data, "train"), artifacts.load_split(data, "test")
+    images = artifacts.read_array(data)
+    first = len(images) - len(images) // 10
+    parts = [Split(part, np.zeros(len(part), np.int64)) for part in (images[:first], images[first:])]
+    channels, height, width = images.shape[1:]
+    info = DatasetInfo(Path(data).stem, (), channels, height, width, "the user's own", data, light_on_dark=False)
+    return info, parts[0], parts[1]
+
+
+def _measure(trained: TrainedVae, settings: params.Vae, test: Split, seed: int, device: torch.device) -> dict[str, Any]:
+    """Test figures, one draw of the code for each picture, and the run's own."""
+    task = VaeTask(trained.module, settings.model_copy(update={"beta": 1.0}))
+    data = torch.tensor(test.images, device=device), torch.tensor(test.labels, device=device)
+    figures = evaluate(task, data, seed)
+    figures["negative_elbo"] = figures.pop("loss")
+    figures |= {"n_test": len(test.images), "floor": pixel_entropy(test.images), "device": describe(device)}
+    return figures | trained.metrics() | trained.timing() | {"torch": torch.__version__}
+
+
+def _print_summary(data: str, form: str, records: list[dict[str, Any]]) -> None:
+    parts = []
+    for figure in FIGURES:
+        values = [record[figure] for record in records]
+        spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+        parts.append(f"{figure} {statistics.mean(values):.2f}{spread}")
+    print(f"{data}, {form} (n={len(records)}): {', '.join(parts)}", flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

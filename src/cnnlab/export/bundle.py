@@ -1,0 +1,123 @@
+"""Everything that ships of one classifier, made from its weights and its training pictures."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnlab.artifacts import Split
+from cnnlab.data.split import stratified_split
+from cnnlab.export.convert import stamp, to_features, to_lean
+from cnnlab.export.parity import check_parity
+from cnnlab.export.quantise import calibration_pictures, quantise
+from cnnlab.inference import Model, session_of
+from cnnlab.inference.calibration import fit_novelty, fit_temperature, is_novel, object_share
+from cnnlab.metrics import calibration_error
+from cnnlab.models.summary import layer_table
+from cnnlab.training.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The three files' bytes, and the figures of the export."""
+
+    lean: bytes
+    features: bytes
+    int8: bytes
+    metrics: dict[str, Any]
+
+
+def make_bundle(classifier: Classifier, split: Split) -> Bundle:
+    """Export, check against torch, quantise and calibrate; `split` is the training part of the classifier's data.
+
+    Temperature and novelty are fitted on the validation pictures, int8 on training pictures. UserError where an
+    exported file does not answer as torch does.
+    """
+    train_index, validation_index = _split(classifier, split.labels)
+    images, labels = split.images[validation_index], split.labels[validation_index]
+    train = split.images[train_index]
+    facts = _facts(classifier) | {"object_share": object_share(train) if classifier.meta["light_on_dark"] else None}
+    unfitted = facts | {"temperature": 1.0, "novelty": {}}
+    converted, tapped = to_lean(classifier), to_features(classifier)
+    lean, features = (_open(stamp(model, unfitted)) for model in (converted, tapped))
+    logits, figures = check_parity(classifier, lean, features, images)
+    fitted = facts | _fitted(train, images, labels, logits)
+    small = quantise(converted, calibration_pictures(train, classifier.meta["seed"]))
+    quantised = _open(stamp(small, unfitted | {"precision": "int8"}))
+    int8_logits = quantised.logits(images)
+    int8_fitted = facts | _fitted(train, images, labels, int8_logits) | {"precision": "int8"}
+    files = stamp(converted, fitted), stamp(tapped, fitted), stamp(small, int8_fitted)
+    figures |= _figures(facts, files, images, labels, (logits, int8_logits), (fitted, int8_fitted))
+    return Bundle(*files, figures)
+
+
+def _split(classifier: Classifier, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation pictures; where every picture was trained on, the same ones play both parts."""
+    meta = classifier.meta
+    train, validation = stratified_split(labels, meta["validation_share"], meta["seed"])
+    return (train, validation) if _held_out(classifier) else (np.arange(len(labels)), validation)
+
+
+def _held_out(classifier: Classifier) -> bool:
+    return classifier.meta["validation_accuracy"] is not None
+
+
+def _facts(classifier: Classifier) -> dict[str, Any]:
+    """What every file's metadata says of the network, whatever its precision."""
+    meta, network = classifier.meta, classifier.network
+    rows = layer_table(network, tuple(meta["shape"]))
+    kept = ("architecture", "dataset", "class_names", "shape", "mean", "std", "settings", "options", "seed", "licence",
+            "light_on_dark", "validation_share")  # fmt: skip
+    return {key: meta[key] for key in kept} | {
+        "title": network.title,
+        "embed_layers": list(network.embed_layers),
+        "map_layers": list(network.map_layers),
+        "first_convolution": network.first_convolution,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "multiply_adds": sum(row.multiply_adds for row in rows),
+        "held_out": _held_out(classifier),
+        "precision": "float32",
+    }
+
+
+def _fitted(train: np.ndarray, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    """What is fitted to one file's own logits on validation."""
+    return {
+        "validation_accuracy": float((logits.argmax(axis=1) == labels).mean()),
+        "temperature": fit_temperature(logits, labels),
+        "novelty": fit_novelty(train, images, logits),
+    }
+
+
+def _figures(
+    facts: dict[str, Any],
+    files: tuple[bytes, bytes, bytes],
+    images: np.ndarray,
+    labels: np.ndarray,
+    logits: tuple[np.ndarray, np.ndarray],
+    fitted: tuple[dict[str, Any], dict[str, Any]],
+) -> dict[str, Any]:
+    """The deterministic figures of the export."""
+    full, int8 = fitted
+    return {
+        "parameters": facts["parameters"],
+        "multiply_adds": facts["multiply_adds"],
+        "onnx_bytes": len(files[0]),
+        "features_bytes": len(files[1]),
+        "int8_bytes": len(files[2]),
+        "validation_accuracy": full["validation_accuracy"],
+        "int8_validation_accuracy": int8["validation_accuracy"],
+        "int8_accuracy_lost": full["validation_accuracy"] - int8["validation_accuracy"],
+        "temperature": full["temperature"],
+        "int8_temperature": int8["temperature"],
+        "calibration_error": calibration_error(_open(files[0]).probabilities(logits[0]), labels),
+        "int8_calibration_error": calibration_error(_open(files[2]).probabilities(logits[1]), labels),
+        "novelty_alarms": float(is_novel(full["novelty"], images, logits[0]).mean()),
+        "held_out": facts["held_out"],
+        "n_validation": len(labels),
+        "seed": facts["seed"],
+    }
+
+
+def _open(data: bytes) -> Model:
+    return Model.of(session_of(data, "the exported file"), "the exported file")

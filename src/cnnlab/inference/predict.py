@@ -1,0 +1,135 @@
+"""From the arguments of `cnnlab predict` to its answers: find pictures, prepare them, ask the network in batches."""
+
+import glob
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from cnnlab.data.pictures import PictureError, printable, read_picture
+from cnnlab.inference.calibration import is_novel
+from cnnlab.inference.prepare import prepare
+from cnnlab.inference.session import Model
+
+STANDARD_INPUT = "-"
+# What a folder's pictures are called; a file named by itself or by a glob is read whatever its name.
+SUFFIXES = {
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".gif",
+    ".bmp",
+    ".dib",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".tif",
+    ".tiff",
+}
+SUFFIXES |= {".webp", ".jp2", ".j2k", ".avif"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of one picture: the likeliest classes first, with calibrated probabilities."""
+
+    picture: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    inverted: bool
+    transparent: bool
+    unlike_data: bool
+
+
+def find(arguments: Iterable[str]) -> Iterator[str | PictureError]:
+    """The pictures that files, folders (with what is below them), globs and "-" name, in order; errors in between."""
+    for argument in arguments:
+        path = Path(argument)
+        if argument == STANDARD_INPUT:
+            yield argument
+        elif path.is_dir():
+            yield from _in_folder(path)
+        elif not path.exists() and glob.has_magic(argument):
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (pathlib takes no absolute patterns)
+            if not matches:
+                yield PictureError(printable(argument), "matches nothing")
+            for match in matches:
+                yield from _in_folder(Path(match)) if Path(match).is_dir() else (match,)
+        else:
+            yield argument
+
+
+def predict(
+    model: Model, sources: Iterable[str | PictureError], *, top: int = 3, batch: int = 64, invert: bool = True
+) -> Iterator[Answer | PictureError]:
+    """An answer for each picture that can be read, and the reason for each that cannot, in order.
+
+    No more than `batch` prepared pictures and one decoded picture are held at a time.
+    """
+    pending = iter(sources)
+    while chunk := list(islice(pending, batch)):
+        yield from _predict_batch(model, chunk, top, invert)
+
+
+def _predict_batch(
+    model: Model, sources: Sequence[str | PictureError], top: int, invert: bool
+) -> Iterator[Answer | PictureError]:
+    results: list[Answer | PictureError | None] = []
+    read: list[tuple[int, str, bool, bool]] = []
+    pixels = np.empty((len(sources), *model.shape), np.uint8)
+    for source in sources:
+        try:
+            picture = _read(source)
+        except PictureError as error:
+            results.append(error)
+            continue
+        prepared = prepare(picture, model.shape, model.meta["object_share"], invert=invert)
+        pixels[len(read)] = prepared.pixels
+        read.append((len(results), _name(source), prepared.inverted, bool(picture.info.get("transparent"))))
+        results.append(None)
+    images = pixels[: len(read)]
+    logits = model.logits(images, batch=max(1, len(images)))
+    probabilities = model.probabilities(logits)
+    novel = is_novel(model.meta["novelty"], images, logits)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    for row, (place, name, inverted, transparent) in enumerate(read):
+        classes = tuple(model.class_names[index] for index in order[row])
+        chances = tuple(float(probabilities[row, index]) for index in order[row])
+        results[place] = Answer(name, classes, chances, inverted, transparent, bool(novel[row]))
+    yield from (result for result in results if result is not None)
+
+
+def _in_folder(folder: Path) -> Iterator[str | PictureError]:
+    """The pictures below a folder, in the order of their names; hidden ones are left out."""
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.is_dir()
+    ]
+    if not found:
+        yield PictureError(printable(str(folder)), "holds no pictures")
+    yield from map(str, found)
+
+
+def _read(source: str | PictureError):
+    if isinstance(source, PictureError):
+        raise source
+    if source == STANDARD_INPUT:
+        try:
+            return read_picture(io.BytesIO(sys.stdin.buffer.read()))
+        except PictureError as error:
+            raise PictureError(_name(source), error.reason) from None
+    return read_picture(source)
+
+
+def _name(source: str | PictureError) -> str:
+    return "standard input" if source == STANDARD_INPUT else printable(str(source))

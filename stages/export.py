@@ -1,0 +1,36 @@
+"""Export one trained architecture as ONNX, checked against torch, and as int8: `python stages/export.py lenet`."""
+
+import typer
+
+from cnnlab import artifacts
+from cnnlab.errors import run_command
+from cnnlab.export.bundle import make_bundle
+from cnnlab.inference import Model
+from cnnlab.inference.speed import speed
+from cnnlab.training.classifier import load_classifier
+
+
+def main(architecture: str = typer.Argument(help="as in params.yaml under models")) -> None:
+    """Write the three ONNX files, the figures of the export and their speed; opens no test picture."""
+    classifier = load_classifier(artifacts.model_path(architecture))
+    split = artifacts.load_split(classifier.meta["dataset"], "train")
+    bundle = make_bundle(classifier, split)
+    path, int8_path = artifacts.onnx_path(architecture), artifacts.onnx_path(architecture, "int8")
+    artifacts.write_bytes(path, bundle.lean)
+    artifacts.write_bytes(artifacts.onnx_path(architecture, "features"), bundle.features)
+    artifacts.write_bytes(int8_path, bundle.int8)
+    artifacts.write_json(artifacts.metrics_path("export", architecture), bundle.metrics)
+    timing = speed(Model.load(path), split.images)
+    timing |= {f"int8_{name}": value for name, value in speed(Model.load(int8_path), split.images).items()}
+    artifacts.write_json(artifacts.metrics_path("timing", f"export-{architecture}"), timing)
+    figures = bundle.metrics
+    print(
+        f"{architecture}: logits within {figures['parity_largest_difference']:.1g} of torch's "
+        f"(n={figures['parity_pictures']}), validation accuracy {figures['validation_accuracy']:.4f}, int8 "
+        f"{figures['int8_validation_accuracy']:.4f} in {figures['int8_bytes'] / 1e6:.2f} MB → {path}; "
+        "try `cnnlab predict`."
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

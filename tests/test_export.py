@@ -1,0 +1,288 @@
+"""Export: the files' contract, their parity with torch, their bytes, int8, and what is fitted on validation."""
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from cnnlab import models
+from cnnlab.artifacts import Split
+from cnnlab.data.sample import load_sample
+from cnnlab.errors import UserError
+from cnnlab.export.bundle import Bundle, make_bundle
+from cnnlab.export.card import model_card
+from cnnlab.export.convert import to_lean
+from cnnlab.export.parity import check_parity
+from cnnlab.export.quantise import calibration_pictures, quantise
+from cnnlab.inference import Model, session_of
+from cnnlab.inference.calibration import ALARM_RATE, fit_novelty, fit_temperature, is_novel
+from cnnlab.training.classifier import Classifier
+
+ROOT = Path(__file__).parent.parent
+NAMES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+
+
+def make_classifier(
+    architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **changes
+) -> Classifier:
+    """Untrained weights, drawn with a seed, and batch statistics that are not the initial ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = models.build(architecture, shape, classes)
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                layer.running_mean.normal_(0, 0.3)
+                layer.running_var.uniform_(0.5, 2)
+    mean, std = [0.29] * shape[0], [0.35] * shape[0]
+    meta = {
+        "architecture": architecture, "options": {}, "dataset": "fashion_mnist", "shape": list(shape),
+        "class_names": [str(index) for index in range(classes)] if classes != 10 else NAMES, "mean": mean, "std": std,
+        "settings": {"epochs": 1, "recipe": "modern"}, "validation_accuracy": 0.5, "validation_loss": 1.0,
+        "licence": "MIT", "seed": 0, "validation_share": 0.2, "light_on_dark": True,
+    }  # fmt: skip
+    return Classifier(network, mean, std, meta | changes).eval()
+
+
+def small_split(shape: tuple[int, int, int], classes: int, count: int = 120) -> Split:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, *shape), dtype=np.uint8)
+    return Split(images, np.arange(count, dtype=np.int64) % classes)
+
+
+def open_model(data: bytes) -> Model:
+    return Model.of(session_of(data, "test", threads=1), "test")
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return load_sample()[0]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return make_classifier("lenet")
+
+
+@pytest.fixture(scope="module")
+def bundle(classifier: Classifier, split: Split) -> Bundle:
+    return make_bundle(classifier, split)
+
+
+def test_contract_of_the_files(bundle: Bundle):
+    for data in (bundle.lean, bundle.features, bundle.int8):
+        model = onnx.load_from_string(data)
+        (image,) = model.graph.input
+        kind = image.type.tensor_type
+        dims = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
+        assert (image.name, kind.elem_type, dims) == ("image", onnx.TensorProto.UINT8, ["batch", 1, 28, 28])
+        logits = model.graph.output[0]
+        dims = [dim.dim_param or dim.dim_value for dim in logits.type.tensor_type.shape.dim]
+        assert (logits.name, logits.type.tensor_type.elem_type) == ("logits", onnx.TensorProto.FLOAT)
+        assert dims == ["batch", 10]
+        assert not any(item.external_data for item in model.graph.initializer)
+        meta = {item.key: item.value for item in model.metadata_props}
+        assert json.loads(meta["class_names"]) == NAMES
+        assert json.loads(meta["settings"]) == {"epochs": 1, "recipe": "modern"}
+        assert meta["dataset"] == "fashion_mnist"
+        assert meta["architecture"] == "lenet"
+        assert meta["licence"] == "MIT"
+        assert 0 <= float(meta["validation_accuracy"]) <= 1
+        onnx.checker.check_model(model, full_check=True)
+
+
+def test_lean_and_int8_have_logits_only_and_features_every_tap(bundle: Bundle, classifier: Classifier):
+    taps = list(classifier.taps(torch.zeros(1, 1, 28, 28, dtype=torch.uint8)))
+    assert open_model(bundle.lean).output_names == ("logits",)
+    assert open_model(bundle.int8).output_names == ("logits",)
+    assert open_model(bundle.features).output_names == ("logits", *taps)
+    assert taps[-1] == "final"
+
+
+def test_files_hold_no_paths_of_this_machine(bundle: Bundle):
+    for data in (bundle.lean, bundle.features, bundle.int8):
+        for path in (str(ROOT), "site-packages", "File ", str(Path.home())):
+            assert path.encode() not in data or path == "/"
+
+
+@pytest.mark.slow
+def test_same_weights_give_the_same_bytes(bundle: Bundle, classifier: Classifier, split: Split):
+    again = make_bundle(classifier, split)
+    assert (again.lean, again.features, again.int8) == (bundle.lean, bundle.features, bundle.int8)
+    assert again.metrics == bundle.metrics
+
+
+def test_parity_refuses_a_file_of_other_weights(bundle: Bundle, classifier: Classifier, split: Split):
+    lean, features = open_model(bundle.lean), open_model(bundle.features)
+    images = split.images[:70]
+    _, figures = check_parity(classifier, lean, features, images)
+    assert figures["parity_largest_difference"] < 1e-5
+    other = make_classifier("lenet")
+    with torch.no_grad():
+        next(other.network.parameters())[0, 0, 0, 0] += 0.05
+    with pytest.raises(UserError, match="does not answer as torch does"):
+        check_parity(other, lean, features, images)
+
+
+def test_parity_refuses_what_is_not_a_number(bundle: Bundle, split: Split):
+    broken = make_classifier("lenet")
+    with torch.no_grad():
+        next(broken.network.parameters())[:] = torch.nan
+    lean, features = open_model(bundle.lean), open_model(bundle.features)
+    with pytest.raises(UserError, match="logits differ by up to nan"):
+        check_parity(broken, lean, features, split.images[:4])
+
+
+def test_int8_weights_cannot_saturate_on_any_cpu(bundle: Bundle):
+    model = onnx.load_from_string(bundle.int8)
+    weights = [onnx.numpy_helper.to_array(item) for item in model.graph.initializer]
+    eight = [weight for weight in weights if weight.dtype == np.int8 and weight.ndim > 1]
+    assert len(eight) == 5  # two convolutions and three linear layers
+    # vpmaddubsw adds two uint8·int8 products into 16 bits.
+    assert all(2 * 255 * int(np.abs(weight.astype(int)).max()) < 2**15 for weight in eight)
+
+
+def test_int8_is_small_and_near(bundle: Bundle, split: Split):
+    assert len(bundle.int8) < 0.4 * len(bundle.lean)
+    full, int8 = (open_model(data).logits(split.images[:300]) for data in (bundle.lean, bundle.int8))
+    assert np.abs(full - int8).max() < 0.1 * np.abs(full).max()
+
+
+def test_calibration_pictures_are_seeded_and_few(split: Split):
+    first, again, other = (calibration_pictures(split.images, seed) for seed in (0, 0, 1))
+    assert len(first) == 512
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_export_reads_validation_for_fitting_only(classifier: Classifier, bundle: Bundle, split: Split):
+    assert bundle.metrics["n_validation"] == 300  # a fifth of the sample's 1,500
+    assert bundle.metrics["parity_pictures"] == 300
+    assert bundle.metrics["held_out"] is True
+    assert bundle.metrics["novelty_alarms"] <= ALARM_RATE
+
+
+@pytest.mark.slow
+def test_without_held_out_pictures_the_files_say_so(split: Split):
+    few = Split(split.images[::10], split.labels[::10])
+    trained_on_all = make_bundle(make_classifier("lenet", validation_accuracy=None), few)
+    assert trained_on_all.metrics["held_out"] is False
+    assert open_model(trained_on_all.lean).meta["held_out"] is False
+
+
+def test_temperature_undoes_a_scale():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (4000, 5))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([generator.choice(5, p=row) for row in chances])
+    assert fit_temperature(logits, labels) == pytest.approx(1, abs=0.05)
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3 * fit_temperature(logits, labels), rel=1e-6)
+
+
+def test_temperature_stays_finite_where_every_answer_is_right():
+    assert 0.04 < fit_temperature(np.eye(4) * 9, np.arange(4)) < 1
+
+
+def test_novelty_keeps_its_rate_and_catches_noise(split: Split):
+    train, validation = split.images[:1000], split.images[1000:]
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 3, (len(validation), 10)).astype(np.float32)
+    rule = fit_novelty(train, validation, logits)
+    json.dumps(rule)
+    rate = is_novel(rule, validation, logits).mean()
+    assert ALARM_RATE - 0.01 <= rate <= ALARM_RATE
+    noise = generator.integers(0, 256, (200, 1, 28, 28), dtype=np.uint8)
+    assert is_novel(rule, noise, logits[:200]).mean() > 0.99
+    assert is_novel(rule, 255 - validation, logits).mean() > 0.95
+    unsure = np.zeros_like(logits)
+    assert is_novel(rule, validation, unsure).mean() == 1 or rule["energy_min"] < np.log(10)
+
+
+def test_card_tells_the_facts(bundle: Bundle):
+    card = model_card(open_model(bundle.lean), bundle.metrics, ["conv1", "final"])
+    for fact in ("# LeNet", "61,706", "uint8 [batch, 1, 28, 28]", "Ankle boot", "MIT", f"{len(bundle.int8):,} bytes"):
+        assert fact in card
+    assert f"{bundle.metrics['validation_accuracy']:.4f}" in card
+
+
+def test_the_shipped_network_is_the_committed_runs():
+    lock_path = ROOT / "dvc.lock"
+    shipped = ROOT / "src" / "cnnlab" / "default_model.onnx"
+    assert shipped.stat().st_size < 3_000_000
+    lock = YAML(typ="safe").load(lock_path.read_text(encoding="utf-8"))["stages"]
+    outs = {out["path"]: out["md5"] for out in lock["export@mynet"]["outs"]}
+    assert outs["models/mynet.int8.onnx"] == hashlib.md5(shipped.read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", models.names())
+@pytest.mark.parametrize(("shape", "classes"), [((1, 28, 28), 10), ((3, 32, 32), 4)], ids=["grey28", "rgb32"])
+def test_every_architecture_exports(architecture: str, shape: tuple[int, int, int], classes: int):
+    bundle = make_bundle(make_classifier(architecture, shape, classes), small_split(shape, classes))
+    assert bundle.metrics["parity_largest_difference"] < 1e-4
+    kinds = {node.op_type for node in onnx.load_from_string(bundle.lean).graph.node}
+    assert "BatchNormalization" not in kinds
+    weights = [onnx.numpy_helper.to_array(item) for item in onnx.load_from_string(bundle.int8).graph.initializer]
+    assert all(
+        np.abs(weight.astype(int)).max() <= 64 for weight in weights if weight.dtype == np.int8 and weight.ndim > 1
+    )
+
+
+@pytest.mark.slow
+def test_pooling_follows_the_activation_in_the_lean_file():
+    kinds = [node.op_type for node in to_lean(make_classifier("vgg")).graph.node]
+    assert "MaxPool" in kinds
+    assert not any(pair == ("MaxPool", "Relu") for pair in itertools.pairwise(kinds))
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes():
+    code = (
+        "import hashlib, sys; sys.path.insert(0, 'tests')\n"
+        "from test_export import make_classifier, small_split\n"
+        "from cnnlab.export.bundle import make_bundle\n"
+        "made = make_bundle(make_classifier('mynet'), small_split((1, 28, 28), 10))\n"
+        "print(*(hashlib.sha256(data).hexdigest() for data in (made.lean, made.features, made.int8)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert len(runs[0].stdout.split()) == 3
+
+
+@pytest.mark.slow
+def test_int8_keeps_the_accuracy_of_the_shipped_network():
+    # The shipped file is int8 itself; its float32 twin is not in the package, so a fresh small network stands in.
+    train, test = load_sample()
+    classifier = make_classifier("lenet")
+    optimizer = torch.optim.AdamW(classifier.parameters(), 5e-3)
+    images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        for rows in torch.randperm(len(images), generator=generator).split(100):
+            loss = torch.nn.functional.cross_entropy(classifier(images[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    lean = to_lean(classifier)
+    int8 = quantise(lean, calibration_pictures(train.images, 0))
+    full, small = (session_of(model.SerializeToString(), "test", 1) for model in (lean, int8))
+    logits = [session.run(["logits"], {"image": test.images})[0] for session in (full, small)]
+    right = [(values.argmax(axis=1) == test.labels).mean() for values in logits]
+    assert right[0] > 0.7
+    assert right[0] - right[1] < 0.005 + 1e-9

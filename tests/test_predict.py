@@ -1,0 +1,351 @@
+"""`cnnlab predict`: every kind of picture, every kind of argument, and what enlarging, inverting and JPEG cost."""
+
+import io
+import json
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image, ImageOps
+from typer.testing import CliRunner
+
+from cnnlab.artifacts import default_model_path
+from cnnlab.commands.predict import predict as command
+from cnnlab.data.sample import load_sample
+from cnnlab.inference import Model
+from cnnlab.inference.calibration import object_share
+from cnnlab.inference.predict import Answer, predict
+from cnnlab.inference.prepare import prepare
+
+SHAPE = (1, 28, 28)
+Filter = Image.Resampling
+app = typer.Typer()
+app.command()(command)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return load_sample()[1].images
+
+
+@pytest.fixture(scope="module")
+def labels() -> np.ndarray:
+    return load_sample()[1].labels
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.load(default_model_path(), threads=1)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder as the current one, so that the network that ships answers."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, stdin: bytes | None = None):
+    return CliRunner().invoke(app, list(arguments), input=stdin)
+
+
+def enlarged(
+    image: np.ndarray,
+    times: int,
+    filter_: Filter,
+    border: int | tuple[int, ...] = 20,
+    quality: int = 75,
+    dark: bool = False,
+) -> Image.Image:
+    """A test picture as someone might have it: larger, dark on light, with a border, as JPEG."""
+    picture = Image.fromarray(image[0]).resize((28 * times, 28 * times), filter_)
+    picture = picture if dark else ImageOps.invert(picture)
+    picture = ImageOps.expand(picture, border, 0 if dark else 255)
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+def accuracy(model: Model, pictures: list[Image.Image], labels: np.ndarray) -> float:
+    pixels = np.stack([prepare(picture, SHAPE, 1.0).pixels for picture in pictures])
+    return float((model.logits(pixels).argmax(axis=1) == labels).mean())
+
+
+# Preparing one picture
+
+
+def test_a_picture_of_the_right_size_goes_through_untouched(images: np.ndarray):
+    for image in images:
+        prepared = prepare(Image.fromarray(image[0]), SHAPE, 1.0)
+        assert not prepared.inverted
+        assert np.array_equal(prepared.pixels, image)
+
+
+def test_an_inverted_picture_of_the_right_size_comes_back_exactly(images: np.ndarray):
+    for image in images:
+        prepared = prepare(Image.fromarray(255 - image[0]), SHAPE, 1.0)
+        assert prepared.inverted
+        assert np.array_equal(prepared.pixels, image)
+    kept = prepare(Image.fromarray(255 - images[0, 0]), SHAPE, 1.0, invert=False)
+    assert not kept.inverted
+    assert np.array_equal(kept.pixels, 255 - images[0])
+
+
+def test_enlarged_inverted_bordered_jpegs_lose_at_most_two_points(model: Model, images: np.ndarray, labels: np.ndarray):
+    some = slice(0, 600, 2)
+    raw = (model.logits(images[some]).argmax(axis=1) == labels[some]).mean()
+    changed = accuracy(model, [enlarged(image, 8, Filter.BICUBIC) for image in images[some]], labels[some])
+    assert raw - changed <= 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("filter_", [Filter.NEAREST, Filter.BILINEAR, Filter.BICUBIC, Filter.LANCZOS])
+@pytest.mark.parametrize(
+    ("times", "border", "quality", "dark"),
+    [(10, 40, 75, False), (4, 10, 75, False), (8, 15, 50, False), (8, 30, 75, True), (8, (5, 60, 30, 7), 90, False)],
+)
+def test_no_way_of_enlarging_loses_more(
+    model: Model, images: np.ndarray, labels: np.ndarray, filter_: Filter, times: int, border, quality: int, dark: bool
+):
+    raw = (model.logits(images).argmax(axis=1) == labels).mean()
+    pictures = [enlarged(image, times, filter_, border, quality, dark) for image in images]
+    assert raw - accuracy(model, pictures, labels) <= 0.02
+
+
+def test_a_frame_is_cut_off_too(images: np.ndarray):
+    plain = enlarged(images[0], 8, Filter.NEAREST, quality=95)
+    framed = ImageOps.expand(plain, 24, (0, 0, 0))
+    expected, found = prepare(plain, SHAPE, 1.0), prepare(framed, SHAPE, 1.0)
+    assert found.inverted
+    assert np.abs(expected.pixels.astype(int) - found.pixels).mean() < 1
+
+
+def test_where_the_object_lies_does_not_matter(images: np.ndarray):
+    middle = prepare(enlarged(images[3], 6, Filter.NEAREST, 50, quality=95), SHAPE, 1.0)
+    corner = prepare(enlarged(images[3], 6, Filter.NEAREST, (2, 98, 90, 10), quality=95), SHAPE, 1.0)
+    assert np.abs(middle.pixels.astype(int) - corner.pixels).mean() < 3
+
+
+def test_a_picture_of_one_colour_or_one_pixel_is_prepared():
+    for colour in (0, 90, 255):
+        for size in ((1, 1), (300, 2), (64, 64)):
+            prepared = prepare(Image.new("L", size, colour), SHAPE, 1.0)
+            assert prepared.pixels.shape == SHAPE
+            assert not prepared.pixels.any()
+
+
+def test_a_very_large_picture_is_prepared_like_a_small_one(images: np.ndarray):
+    small = Image.fromarray(images[5, 0]).resize((280, 280), Filter.NEAREST)
+    large = small.resize((2800, 2800), Filter.NEAREST)
+    difference = prepare(small, SHAPE, 1.0).pixels.astype(int) - prepare(large, SHAPE, 1.0).pixels
+    assert np.abs(difference).mean() < 2
+
+
+def test_objects_smaller_than_the_frame_keep_their_proportion(images: np.ndarray):
+    # As in MNIST, whose digits take 20 of 28 pixels.
+    small = np.zeros((len(images), *SHAPE), np.uint8)
+    small[:, 0, 4:24, 4:24] = images[:, 0, 4:24, 4:24].clip(60)
+    assert object_share(small) == pytest.approx(20 / 28)
+    assert object_share(images) == pytest.approx(1.0, abs=0.04)
+    picture = Image.fromarray(small[0, 0]).resize((280, 280), Filter.NEAREST)
+    restored = prepare(ImageOps.expand(picture, 33, 0), SHAPE, 20 / 28).pixels
+    assert np.abs(restored.astype(int) - small[0]).mean() < 2
+
+
+def test_photographs_of_other_data_are_scaled_not_inverted():
+    white = Image.new("RGB", (300, 200), "white")
+    prepared = prepare(white, (3, 32, 32), None)
+    assert prepared.pixels.shape == (3, 32, 32)
+    assert not prepared.inverted
+    assert prepared.pixels.min() == 255
+
+
+# The command
+
+
+def test_a_folder_gives_a_table(here: Path, images: np.ndarray):
+    (here / "clothes" / "below").mkdir(parents=True)
+    Image.fromarray(images[0, 0]).save(here / "clothes" / "b.png")
+    enlarged(images[1], 8, Filter.BICUBIC).save(here / "clothes" / "below" / "a.jpg")
+    (here / "clothes" / "notes.txt").write_text("not a picture, and not named one")
+    Image.fromarray(images[0, 0]).save(here / "clothes" / ".hidden.png")
+    result = run("clothes")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].split() == ["picture", "1.", "2.", "3."]
+    assert lines[1].startswith("clothes/b.png")
+    assert "inverted" not in lines[1]
+    assert lines[2].startswith("clothes/below/a.jpg")
+    assert "light background, inverted" in lines[2]
+    assert "the network that ships with cnnlab" in result.stderr
+
+
+def test_json_lines_hold_the_ranked_classes(here: Path, images: np.ndarray, model: Model):
+    for index in range(5):
+        Image.fromarray(images[index, 0]).save(here / f"{index}.png")
+    result = run("--json", "--top", "4", "--batch", "2", "*.png")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["picture"] for answer in answers] == [f"{index}.png" for index in range(5)]
+    expected = model.probabilities(model.logits(images[:5]))
+    for answer, probabilities in zip(answers, expected, strict=True):
+        assert answer["class"] == model.class_names[probabilities.argmax()]
+        assert answer["probability"] == pytest.approx(probabilities.max(), abs=1e-5)
+        assert len(answer["top"]) == 4
+        ranked = [entry["probability"] for entry in answer["top"]]
+        assert ranked == sorted(ranked, reverse=True)
+        assert answer["inverted"] is False
+
+
+def test_top_beyond_the_classes_shows_them_all(here: Path, images: np.ndarray):
+    Image.fromarray(images[0, 0]).save(here / "a.png")
+    (answer,) = map(json.loads, run("--json", "--top", "99", "a.png").stdout.splitlines())
+    assert len(answer["top"]) == 10
+    assert sum(entry["probability"] for entry in answer["top"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_standard_input_is_one_picture(here: Path, images: np.ndarray):
+    file = io.BytesIO()
+    Image.fromarray(images[0, 0]).save(file, "PNG")
+    result = run("--json", "-", stdin=file.getvalue())
+    assert json.loads(result.stdout)["picture"] == "standard input"
+    empty = run("-", stdin=b"")
+    assert empty.exit_code == 1
+    assert "standard input: is empty" in empty.stderr
+
+
+def test_no_invert_leaves_the_picture(here: Path, images: np.ndarray):
+    Image.fromarray(255 - images[0, 0]).save(here / "a.png")
+    inverted, left = (json.loads(run("--json", "a.png", *flags).stdout) for flags in ((), ("--no-invert",)))
+    assert (inverted["inverted"], left["inverted"]) == (True, False)
+    assert inverted["probability"] != left["probability"]
+    assert left["unlike_data"] is True
+
+
+def bad_files(folder: Path, good: Image.Image) -> dict[str, str]:
+    """Files that cannot be read, each with the reason that is told."""
+    good.resize((280, 280)).save(folder / "whole.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:3000])
+    (folder / "whole.jpg").unlink()
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("a shirt")
+    (folder / "folder.png").mkdir()
+    bomb = io.BytesIO()
+    Image.new("1", (8, 8)).save(bomb, "PNG")
+    data = bytearray(bomb.getvalue())
+    data[16:24] = (50_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (folder / "bomb.png").write_bytes(data)
+    return {
+        "cut.jpg": "is cut off",
+        "empty.png": "is empty",
+        "text.png": "is not a picture",
+        "folder.png": "holds no pictures",
+        "bomb.png": "has over 64,000,000 pixels",
+        "missing.png": "is not there",
+        "no*thing.png": "matches nothing",
+    }
+
+
+def test_bad_files_are_named_and_the_others_done(here: Path, images: np.ndarray):
+    good = Image.fromarray(images[0, 0])
+    reasons = bad_files(here, good)
+    good.save(here / "a.png")
+    good.save(here / "z.png")
+    result = run("a.png", *reasons, "z.png")
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["a.png", "z.png"]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
+    assert len(errors) == len(reasons)
+    for line, (name, reason) in zip(errors, reasons.items(), strict=True):
+        assert line.startswith(f"Error: {name}")
+        assert reason in line
+    assert "Traceback" not in result.stderr
+    assert run("missing.png").exit_code == 1
+
+
+def test_every_kind_of_good_picture_gets_the_same_class(here: Path, images: np.ndarray):
+    grey = Image.fromarray(images[0, 0]).resize((112, 112), Filter.NEAREST)
+    colour = grey.convert("RGB")
+    colour.save(here / "animated.gif", save_all=True, append_images=[ImageOps.invert(colour)] * 3)
+    colour.convert("CMYK").save(here / "cmyk.jpg", quality=95)
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(here / "sixteen.png")
+    alpha = Image.merge("LA", (Image.new("L", grey.size, 0), grey))  # black clothes on nothing
+    alpha.save(here / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey.transpose(Image.Transpose.ROTATE_90).save(here / "turned.jpg", exif=exif, quality=95)
+    grey.quantize(32).save(here / "palette.png")
+    grey.save(here / "grey.webp", lossless=True)
+    result = run("--json", ".")
+    assert result.exit_code == 0
+    answers = {answer["picture"]: answer for answer in map(json.loads, result.stdout.splitlines())}
+    assert len(answers) == 7
+    assert {answer["class"] for answer in answers.values()} == {answers["grey.webp"]["class"]}
+    assert [name for name, answer in answers.items() if answer["transparent"]] == ["alpha.png"]
+    assert [name for name, answer in answers.items() if answer["inverted"]] == ["alpha.png"]
+
+
+def test_what_is_unlike_the_data_is_said_to_be_so(here: Path, images: np.ndarray):
+    generator = np.random.default_rng(0)
+    for index in range(10):
+        noise = generator.integers(0, 256, (28, 28), dtype=np.uint8)
+        Image.fromarray(noise).save(here / f"noise{index}.png")
+        Image.fromarray(images[60 * index, 0]).save(here / f"real{index}.png")
+    answers = list(map(json.loads, run("--json", ".").stdout.splitlines()))
+    noisy = [answer["unlike_data"] for answer in answers if "noise" in answer["picture"]]
+    real = [answer["unlike_data"] for answer in answers if "real" in answer["picture"]]
+    assert all(noisy)
+    assert sum(real) <= 3
+    assert "unlike the data" in run("noise0.png").stdout
+
+
+def test_names_cannot_command_the_terminal(here: Path, images: np.ndarray):
+    Image.fromarray(images[0, 0]).save(here / "a\x1b[31m.png")
+    (here / "b\x1b[31m.png").touch()
+    result = run(".")
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_a_model_that_is_none_stops_with_a_sentence(here: Path, images: np.ndarray):
+    Image.fromarray(images[0, 0]).save(here / "a.png")
+    (here / "wrong.onnx").write_bytes(b"\x08\x07nothing")
+    code = "from cnnlab.cli import main; main()"
+    for path, reason in (("wrong.onnx", "is not an ONNX model"), ("none.onnx", "is not here")):
+        result = subprocess.run(
+            [sys.executable, "-c", code, "predict", "a.png", "--model", path], capture_output=True, text=True
+        )
+        assert result.returncode == 2
+        assert result.stdout == ""
+        assert result.stderr.startswith(f"Error: {path} {reason}")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_users_own_model_answers_before_the_shipped_one(here: Path, images: np.ndarray):
+    (here / "models").mkdir()
+    (here / "models" / "mynet.onnx").write_bytes(default_model_path().read_bytes())
+    Image.fromarray(images[0, 0]).save(here / "a.png")
+    result = run("a.png")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+def test_pictures_are_taken_one_batch_at_a_time(here: Path, images: np.ndarray, model: Model):
+    Image.fromarray(images[0, 0]).save(here / "a.png")
+    taken = 0
+
+    def sources():
+        nonlocal taken
+        for _ in range(10):
+            taken += 1
+            yield "a.png"
+
+    answers = predict(model, sources(), batch=4)
+    first = next(answers)
+    assert isinstance(first, Answer)
+    assert taken == 4
+    assert len(list(answers)) == 9

@@ -1,0 +1,374 @@
+"""The exported VAE: parity, codes, samples, figures, pictures and the three commands, through onnxruntime alone."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from cnnlab.artifacts import Split, write_bytes
+from cnnlab.commands.interpolate import interpolate
+from cnnlab.commands.reconstruct import reconstruct
+from cnnlab.commands.sample import sample
+from cnnlab.errors import UserError
+from cnnlab.figures.generation import mosaic_of, tile_sheet
+from cnnlab.vae import export
+from cnnlab.vae.codec import Decoder, Encoder, pack_gaussians, unpack_gaussians
+from cnnlab.vae.evaluation import evaluate
+from cnnlab.vae.frechet import frechet_distance
+from cnnlab.vae.gallery import sheets
+from cnnlab.vae.latent import Gaussian, fit_gaussians, manifold, spherical, straight
+from cnnlab.vae.measure import (
+    confidence_figures,
+    importance_weighted_bound,
+    neighbour_accuracy,
+    reconstruction_errors,
+)
+from cnnlab.vae.model import VAE
+from cnnlab.vae.training import describe_vae
+from tests.test_vae import bars, settings
+
+RUNNER = CliRunner()
+
+
+def run(command, *arguments):
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(command)
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+
+
+def exported(z_dim=4, labelled=True, **changes):
+    """A VAE with fresh weights, its two files' bytes, and its pictures."""
+    info, split = bars(60)
+    info = info if labelled else replace(info, class_names=(), light_on_dark=False)
+    chosen = settings(z_dim=z_dim, **changes)
+    meta = describe_vae(info, chosen, chosen.quick, 1, 0.2)
+    torch.manual_seed(0)
+    vae = VAE(info.shape, z_dim, chosen.decoder, chosen.likelihood, chosen.binarize).eval()
+    return vae, export.to_onnx(vae, meta, split.images, split.labels), split
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with an exported VAE, and the VAE itself."""
+    folder = tmp_path_factory.mktemp("project")
+    vae, (encoder, decoder), split = exported()
+    write_bytes(folder / "models" / "vae_encoder.onnx", encoder)
+    write_bytes(folder / "models" / "vae_decoder.onnx", decoder)
+    return folder, vae, split
+
+
+@pytest.fixture
+def files(project, monkeypatch):
+    folder, vae, split = project
+    monkeypatch.chdir(folder)
+    return Encoder.load("models/vae_encoder.onnx"), Decoder.load("models/vae_decoder.onnx"), vae, split
+
+
+def test_the_files_answer_as_torch_and_hold_the_contract(files):
+    encoder, decoder, vae, split = files
+    encoder_bytes, decoder_bytes = (Path(f"models/vae_{part}.onnx").read_bytes() for part in ("encoder", "decoder"))
+    figures = export.check_parity(vae, encoder_bytes, decoder_bytes, split.images, 0)
+    assert figures["parity_codes_largest_difference"] < 1e-5
+    assert figures["parity_pictures"] == 60
+    (image,), (z,) = encoder.session.get_inputs(), decoder.session.get_inputs()
+    assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [1, 28, 28])
+    assert (z.name, z.type, z.shape[1:]) == ("z", "tensor(float)", [4])
+    assert decoder.images(np.zeros((3, 4))).shape == (3, 1, 28, 28)
+    assert decoder.images(np.zeros((3, 4))).dtype == np.uint8
+    assert decoder.logits(np.zeros((3, 4))).shape == (3, 1, 32, 32)
+    assert decoder.class_names == ("upright", "lying")
+    assert b"/work/" not in decoder_bytes
+    assert b"site-packages" not in encoder_bytes
+
+
+def test_another_networks_file_is_an_error_of_parity(project):
+    folder, _, split = project
+    other = VAE((1, 28, 28), 4, "linear", "bernoulli").eval()
+    encoder, decoder = ((folder / f"models/vae_{part}.onnx").read_bytes() for part in ("encoder", "decoder"))
+    with pytest.raises(UserError, match="does not answer as torch does"):
+        export.check_parity(other, encoder, decoder, split.images, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "gaussian"])
+def test_exporting_gives_the_same_bytes_each_time_for_every_likelihood(likelihood):
+    vae, first, split = exported(likelihood=likelihood)
+    _, second, _ = exported(likelihood=likelihood)
+    assert first == second
+    export.check_parity(vae, *first, split.images, 0)
+
+
+def test_a_class_gaussian_has_the_moments_of_the_aggregate_posterior(files):
+    generator = np.random.default_rng(0)
+    mean, logvar = generator.normal(size=(500, 3)), generator.normal(size=(500, 3)) - 1
+    labels = np.arange(500) % 2
+    first, second = fit_gaussians(mean + 5 * labels[:, None], logvar, labels, 2)
+    assert second.mean == pytest.approx(mean[labels == 1].mean(axis=0) + 5)
+    spread = np.cov(mean[labels == 0].T, bias=True) + np.diag(np.exp(logvar[labels == 0]).mean(axis=0))
+    assert first.factor @ first.factor.T == pytest.approx(spread)
+    assert np.cov(first.sample(20_000, generator).T) == pytest.approx(spread, abs=0.1)
+    (again,) = unpack_gaussians(pack_gaussians([first]), 3)
+    assert again.factor == pytest.approx(first.factor, rel=1e-6)
+
+
+def test_the_importance_weighted_bound_is_exact_where_the_posterior_is(files):
+    """Where the decoder ignores z and q is the prior, every weight is p(x): the bound is log p(x) itself."""
+    _, decoder, _, split = files
+    images = split.images[:4]
+    flat = replace(decoder, session=Constant(decoder.session, 0.0))
+    bound = importance_weighted_bound(flat, images, np.zeros((4, 4)), np.zeros((4, 4)), np.random.default_rng(0))
+    assert bound == pytest.approx(np.full(4, -1024 * np.log(2)), rel=1e-6)
+
+
+class Constant:
+    """A decoder's session that gives the same logit everywhere."""
+
+    def __init__(self, session, value):
+        self.session, self.value = session, value
+
+    def run(self, outputs, inputs):
+        return [np.full_like(value, self.value) for value in self.session.run(outputs, inputs)]
+
+
+def test_the_figures_hang_together(files):
+    encoder, decoder, _, split = files
+    train, test = Split(split.images[:40], split.labels[:40]), Split(split.images[40:], split.labels[40:])
+    figures, notes = evaluate(encoder, decoder, train, test, None, bound_pictures=10, seed=3)
+    assert figures["negative_elbo"] == pytest.approx(figures["reconstruction"] + figures["kl"])
+    assert figures["elbo"] == -figures["negative_elbo"]
+    assert figures["reconstruction_over_floor"] == pytest.approx(figures["reconstruction"] - figures["floor"])
+    assert figures["floor"] > 0
+    assert 0 <= figures["active_units"] <= 4
+    assert (figures["n"], figures["importance_weighted_n"], figures["importance_weighted_draws"]) == (20, 10, 50)
+    assert 0 <= figures["neighbour_accuracy"] <= 1
+    assert figures == evaluate(encoder, decoder, train, test, None, bound_pictures=10, seed=3)[0]
+    assert len(notes) == 1
+    assert "no classifier" in notes[0]
+
+
+class Judge:
+    """Stands for mynet: two classes by where the light is, features by the mean grey."""
+
+    shape = (1, 28, 28)
+
+    def outputs(self, images, names):
+        halves = images.reshape(len(images), 2, -1).mean(axis=2)
+        yield {"logits": halves / 10, "fc1": halves}
+
+    def probabilities(self, logits):
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def test_a_classifier_judges_samples_reconstructions_and_real_pictures(files):
+    encoder, decoder, _, split = files
+    figures, notes = evaluate(encoder, decoder, split, split, Judge(), bound_pictures=5, seed=0)
+    assert notes == []
+    assert figures["mynet_frechet_n"] == figures["mynet_samples_n"] == 60
+    # The same pictures are at no distance, and what fresh weights make of them is far.
+    assert figures["mynet_frechet_test_pictures"] == pytest.approx(0, abs=1e-6)
+    assert figures["mynet_frechet_samples"] > 100
+    assert figures["mynet_frechet_reconstructions"] > 100
+    assert {f"mynet_{name}_confident" for name in ("samples", "class_samples", "test_pictures")} <= figures.keys()
+    larger = type("Larger", (Judge,), {"shape": (3, 32, 32)})()
+    assert any(
+        "no classifier" in note
+        for note in evaluate(encoder, decoder, split, split, larger, bound_pictures=5, seed=0)[1]
+    )
+
+
+def test_a_class_at_the_end_of_sorted_pictures_has_its_gaussian_too(monkeypatch):
+    monkeypatch.setattr(export, "FITTED_PICTURES", 7)
+    info, split = bars(60)
+    order = np.argsort(split.labels, kind="stable")
+    chosen = settings()
+    meta = describe_vae(info, chosen, chosen.quick, 1, 0.2)
+    fitted = []
+    monkeypatch.setattr(
+        export, "fit_gaussians", lambda m, v, labels, n: fitted.append(labels) or fit_gaussians(m, v, labels, n)
+    )
+    monkeypatch.setattr(export, "convert", lambda *arguments: None)
+    monkeypatch.setattr(export, "stamp", lambda model, meta: meta)
+    vae = VAE(info.shape, 4, "relu", "bernoulli").eval()
+    encoder_meta, _ = export.to_onnx(vae, meta, split.images[order], split.labels[order])
+    assert np.bincount(fitted[0]).tolist() == [7, 7]
+    assert len(unpack_gaussians(encoder_meta["class_gaussians"], 4)) == 2
+
+
+def test_neighbours_tell_clusters_apart_and_noise_not():
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    codes = generator.normal(size=(400, 5)) + 6 * labels[:, None]
+    halves = codes[:200], labels[:200], codes[200:]
+    assert neighbour_accuracy(*halves, labels[200:]) == 1
+    assert 0.3 < neighbour_accuracy(*halves, generator.integers(0, 2, 200)) < 0.7
+
+
+def test_the_frechet_distance_is_the_closed_form():
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=(50_000, 2)) * [1, 3]
+    second = generator.normal(size=(50_000, 2)) * [2, 1] + [4, 0]
+    # |μ₁ − μ₂|² + Σ (σ₁ − σ₂)² = 16 + 1 + 4
+    assert frechet_distance(first, second) == pytest.approx(21, rel=0.02)
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(first[:3], second[:3]) > 0  # fewer rows than make a covariance of full rank
+
+
+def test_confidence_counts_classes_of_all_and_of_the_sure():
+    probabilities = np.array([[0.9, 0.1], [0.85, 0.15], [0.3, 0.7], [0.05, 0.95]])
+    assert confidence_figures(probabilities, "x") == {
+        "x_confident": 0.75, "x_rarest_class": 0.5, "x_rarest_class_of_confident": pytest.approx(1 / 3),
+    }  # fmt: skip
+
+
+def test_errors_of_reconstruction_are_of_pixels_in_one():
+    errors, ratios = reconstruction_errors(np.full((1, 1, 2, 2), 255, np.uint8), np.zeros((1, 1, 2, 2), np.uint8))
+    assert (errors[0], ratios[0]) == (1, 0)
+    assert reconstruction_errors(*[np.zeros((1, 1, 2, 2), np.uint8)] * 2)[1][0] == 100  # the same picture: capped
+
+
+def test_the_sphere_keeps_lengths_and_the_line_does_not():
+    first, second = np.array([2.0, 0.0]), np.array([0.0, 2.0])
+    alphas = np.array([0, 0.5, 1])
+    assert straight(first, second, alphas) == pytest.approx(np.array([[0, 2], [1, 1], [2, 0]]))
+    assert np.linalg.norm(spherical(first, second, alphas), axis=1) == pytest.approx(2)
+    assert spherical(first, 3 * first, alphas) == pytest.approx(straight(first, 3 * first, alphas))
+    assert spherical(first, 0 * first, alphas) == pytest.approx(straight(first, 0 * first, alphas))
+
+
+def test_the_plane_is_equally_likely_steps():
+    codes = manifold(5)
+    assert codes[2, 2] == pytest.approx([0, 0], abs=1e-12)
+    assert codes[0, 0, 0] == codes[4, 0, 0] < 0 < codes[0, 0, 1]
+
+
+def test_with_fewer_dimensions_than_ever_every_sheet_is_drawn():
+    _, (encoder, decoder), split = exported(z_dim=2)
+    pair = Encoder(*_opened(encoder)), Decoder(*_opened(decoder))
+    made = sheets(*pair, split.images, split.labels, 0)
+    assert set(made) == {
+        "samples", "reconstructions", "interpolation_prior", "interpolation_within", "interpolation_between",
+        "interpolation_means", "traversal", "class_samples", "manifold",
+    }  # fmt: skip
+    between = made["interpolation_between"].tiles
+    assert between.shape == (2, 6, 1, 28, 28)  # two classes: one couple, two ways
+    assert np.array_equal(between[0, [0, -1]], between[1, [0, -1]])  # both ways have the same ends
+    again = sheets(*pair, split.images, split.labels, 0)
+    assert all(np.array_equal(made[name].tiles, again[name].tiles) for name in made)
+    for sheet in made.values():
+        assert tile_sheet(**vars(sheet)).get_figwidth() > 0
+
+
+def _opened(data):
+    from cnnlab.inference.session import decode, session_of
+
+    session = session_of(data, "test")
+    return session, decode(session.get_modelmeta().custom_metadata_map, "test")
+
+
+def test_without_labels_what_needs_them_is_left_out_and_said(files):
+    encoder, decoder, _, split = files
+    bare = replace(decoder, meta=decoder.meta | {"class_names": []})
+    made = sheets(encoder, bare, split.images, split.labels, 0)
+    assert "class_samples" not in made
+    assert "interpolation_pictures" in made
+    figures, notes = evaluate(encoder, bare, split, split, None, bound_pictures=5, seed=0)
+    assert "neighbour_accuracy" not in figures
+    assert any("no labels" in note for note in notes)
+    with pytest.raises(UserError, match="no classes"):
+        bare.class_index("Sneaker")
+
+
+def test_a_sheet_shows_every_tile_whole():
+    tiles = np.arange(2 * 3 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 3, 4, 5)
+    mosaic = mosaic_of(tiles)
+    assert mosaic.shape == (2 * 4 + 2, 3 * 5 + 4, 3)
+    assert np.array_equal(mosaic[6:10, 7:12], tiles[1, 1].transpose(1, 2, 0))
+    assert (mosaic[4:6] == 255).all()
+
+
+def test_sampling_is_seeded_and_knows_its_classes(files, tmp_path):
+    pictures = []
+    for seed in (0, 0, 1):
+        path = tmp_path / f"{len(pictures)}.png"
+        assert run(sample, "--n", 9, "--seed", seed, "--grid", path).exit_code == 0
+        pictures.append(path.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+    result = run(sample, "--n", 4, "--class", "UPRIGHT", "--grid", tmp_path / "c.png")
+    assert result.exit_code == 0
+    assert "4 upright pictures" in result.output
+    for wrong in ("uprite", "Sneaker"):
+        error = run(sample, "--class", wrong, "--grid", tmp_path / "c.png").exception
+        assert isinstance(error, UserError)
+        assert "known are upright, lying" in str(error)
+    assert run(sample, "--n", 0).exit_code == 2
+    assert "ends in .png" in str(run(sample, "--n", 1, "--grid", tmp_path / "c.jpg").exception)
+
+
+def test_reconstructing_takes_any_picture_and_names_the_ones_that_are_none(files, tmp_path):
+    Image.new("RGBA", (300, 40), (200, 10, 10, 90)).save(tmp_path / "wide.png")
+    Image.new("L", (28, 28), 7).save(tmp_path / "grey.png")
+    (tmp_path / "text.png").write_text("no picture")
+    result = run(reconstruct, *sorted(tmp_path.glob("*.png")), "--grid", tmp_path / "out.png")
+    assert result.exit_code == 1  # one of three failed
+    assert "2 of 3 pictures" in result.output
+    assert "text.png: is not a picture" in result.output
+    assert (tmp_path / "out.png").stat().st_size > 0
+    result = run(reconstruct, tmp_path / "text.png", "--grid", tmp_path / "out2.png")
+    assert isinstance(result.exception, UserError)
+    assert not (tmp_path / "out2.png").exists()
+
+
+def test_interpolating_goes_from_the_first_to_the_second(files, tmp_path, monkeypatch):
+    encoder, decoder, _, split = files
+    for index in (0, 1):
+        Image.fromarray(split.images[index, 0]).save(tmp_path / f"{index}.png")
+    drawn = []
+    monkeypatch.setattr("cnnlab.commands.sheets.tile_sheet", lambda **sheet: drawn.append(sheet) or tile_sheet(**sheet))
+    ends = [tmp_path / "0.png", tmp_path / "1.png"]
+    assert run(interpolate, *ends, "--steps", 5, "--grid", tmp_path / "way.png").exit_code == 0
+    expected = decoder.images(encoder.codes(split.images[:2])[0])
+    tiles = drawn[0]["tiles"]
+    assert tiles.shape[:2] == (2, 5)
+    for row in tiles:
+        assert np.abs(row[[0, -1]].astype(int) - expected).max() <= 1
+    (tmp_path / "text").write_text("no picture")
+    assert "text: is not a picture" in str(run(interpolate, ends[0], tmp_path / "text").exception)
+    assert run(interpolate, *ends, "--steps", 1).exit_code == 2
+
+
+def test_wrong_files_are_told_apart(files, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="not the part of cnnlab's VAE"):
+        Encoder.load("models/vae_decoder.onnx")
+    with pytest.raises(UserError, match="takes uint8 pictures"):
+        files[0].codes(np.zeros((1, 1, 32, 32), np.uint8))
+    model = onnx.load("models/vae_decoder.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    with pytest.raises(UserError, match="lacks the metadata"):
+        Decoder.load(tmp_path / "bare.onnx")
+    monkeypatch.chdir(tmp_path)
+    assert "vae_decoder.onnx is not here" in str(run(sample).exception)
+
+
+def test_sampling_and_measuring_import_no_torch():
+    script = (
+        "import sys, stages.vae_sample, cnnlab.commands.sample, cnnlab.commands.reconstruct, "
+        "cnnlab.commands.interpolate, cnnlab.commands.sheets, cnnlab.vae.pictures, cnnlab.vae.datasets; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_gaussians_sample_what_they_are():
+    tight = Gaussian(np.array([3.0, -2.0]), np.diag([0.1, 2.0]))
+    drawn = tight.sample(5000, np.random.default_rng(0))
+    assert drawn.mean(axis=0) == pytest.approx([3, -2], abs=0.1)
+    assert drawn.std(axis=0) == pytest.approx([0.1, 2], rel=0.05)
