@@ -84,7 +84,9 @@ def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
     )
     test = artifacts.load_split("fashion_mnist", "test")
     data = torch.tensor(test.images, device=device), torch.tensor(test.labels, device=device)
-    figures = {f"test_{key}": value for key, value in evaluate(ClassifierTask(trained.classifier, run), data, seed).items()}
+    figures = {
+        f"test_{key}": value for key, value in evaluate(ClassifierTask(trained.classifier, run), data, seed).items()
+    }
     record = {"run": name, "seed": seed, "n_test": len(test.labels)} | trained.metrics() | figures | trained.timing()
     record |= {"settings": trained.classifier.meta["settings"], "options": trained.classifier.meta["options"]}
     trained.finish()

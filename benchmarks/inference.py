@@ -82,6 +82,7 @@ def _untrained(network: str, folder: Path) -> tuple[Path, Path, Path]:
 
     from cnnlab import models
     from cnnlab.export.convert import to_lean
+    from cnnlab.export.optimise import fill_blocks
     from cnnlab.export.quantise import quantise
     from cnnlab.training.classifier import Classifier, save_classifier
 
@@ -92,8 +93,9 @@ def _untrained(network: str, folder: Path) -> tuple[Path, Path, Path]:
     paths = folder / f"{network}.pt", folder / f"{network}.onnx", folder / f"{network}.int8.onnx"
     lean = to_lean(classifier)
     save_classifier(paths[0], classifier)
-    artifacts.write_bytes(paths[1], lean.SerializeToString())
     artifacts.write_bytes(paths[2], quantise(lean, _pictures(64)).SerializeToString())
+    fill_blocks(lean)
+    artifacts.write_bytes(paths[1], lean.SerializeToString())
     return paths
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from ruamel.yaml import YAML
 
 from cnnlab import models
@@ -21,6 +22,7 @@ from cnnlab.errors import UserError
 from cnnlab.export.bundle import Bundle, make_bundle
 from cnnlab.export.card import model_card
 from cnnlab.export.convert import to_lean
+from cnnlab.export.optimise import crop_kernels
 from cnnlab.export.parity import check_parity
 from cnnlab.export.quantise import calibration_pictures, quantise
 from cnnlab.inference import Model, session_of
@@ -145,9 +147,9 @@ def test_parity_refuses_what_is_not_a_number(bundle: Bundle, split: Split):
 
 def test_int8_weights_cannot_saturate_on_any_cpu(bundle: Bundle):
     model = onnx.load_from_string(bundle.int8)
-    weights = [onnx.numpy_helper.to_array(item) for item in model.graph.initializer]
+    weights = [numpy_helper.to_array(item) for item in model.graph.initializer]
     eight = [weight for weight in weights if weight.dtype == np.int8 and weight.ndim > 1]
-    assert len(eight) == 5  # two convolutions and three linear layers
+    assert len(eight) == 4  # two convolutions and two linear layers; the last stays float
     # vpmaddubsw adds two uint8·int8 products into 16 bits.
     assert all(2 * 255 * int(np.abs(weight.astype(int)).max()) < 2**15 for weight in eight)
 
@@ -232,7 +234,7 @@ def test_every_architecture_exports(architecture: str, shape: tuple[int, int, in
     assert bundle.metrics["parity_largest_difference"] < 1e-4
     kinds = {node.op_type for node in onnx.load_from_string(bundle.lean).graph.node}
     assert "BatchNormalization" not in kinds
-    weights = [onnx.numpy_helper.to_array(item) for item in onnx.load_from_string(bundle.int8).graph.initializer]
+    weights = [numpy_helper.to_array(item) for item in onnx.load_from_string(bundle.int8).graph.initializer]
     assert all(
         np.abs(weight.astype(int)).max() <= 64 for weight in weights if weight.dtype == np.int8 and weight.ndim > 1
     )
@@ -243,6 +245,48 @@ def test_pooling_follows_the_activation_in_the_lean_file():
     kinds = [node.op_type for node in to_lean(make_classifier("vgg")).graph.node]
     assert "MaxPool" in kinds
     assert not any(pair == ("MaxPool", "Relu") for pair in itertools.pairwise(kinds))
+
+
+def test_blocks_of_channels_are_filled_and_emptied_again(bundle: Bundle):
+    # LeNet's first six channels become a block of 16 up to the pooling; its second convolution has 16 by itself.
+    graph = onnx.load_from_string(bundle.lean).graph
+    weights = {item.name: list(item.dims) for item in graph.initializer}
+    convolutions = [weights[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+    assert convolutions == [[16, 1, 5, 5], [16, 6, 5, 5]]
+    assert [node.op_type for node in graph.node].count("Slice") == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "expected"),
+    [
+        (1, 3, 1, 1, 1),
+        (1, 5, 1, 2, 1),
+        (2, 5, 1, 2, 3),
+        (2, 3, 2, 1, 2),
+        (4, 3, 2, 1, 3),
+        (3, 3, 1, 1, 3),
+        (5, 3, 2, 0, 3),
+    ],
+)
+def test_kernels_lose_what_only_meets_padding(size: int, kernel: int, stride: int, padding: int, expected: int):
+    generator = np.random.default_rng(0)
+    sides = (size + 2 * padding - kernel) // stride + 1
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], dilations=[1, 1], kernel_shape=[kernel] * 2,
+                          pads=[padding] * 4, strides=[stride] * 2)],
+        "one",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2, size, size])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 3, sides, sides])],
+        [numpy_helper.from_array(generator.normal(size=(3, 2, kernel, kernel)).astype(np.float32), "w")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    before = session_of(model.SerializeToString(), "test", 1)
+    crop_kernels(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert list(model.graph.initializer[0].dims) == [3, 2, expected, expected]
+    x = generator.normal(size=(4, 2, size, size)).astype(np.float32)
+    after = session_of(model.SerializeToString(), "test", 1)
+    assert np.allclose(before.run(None, {"x": x})[0], after.run(None, {"x": x})[0], atol=1e-5)
 
 
 @pytest.mark.slow

@@ -121,6 +121,9 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path):
         Model.load(foreign(tmp_path / "foreign.onnx"))
     with pytest.raises(UserError, match="the metadata shape is not JSON"):
         Model.load(foreign(tmp_path / "foreign.onnx", shape="1,28,28"))
+    own = Model.load(default_model_path()).session.get_modelmeta().custom_metadata_map
+    with pytest.raises(UserError, match="its metadata do not fit its network"):
+        Model.load(foreign(tmp_path / "foreign.onnx", **own))
 
 
 def test_a_model_cannot_pull_in_other_files(tmp_path: Path):

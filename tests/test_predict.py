@@ -248,6 +248,7 @@ def bad_files(folder: Path, good: Image.Image) -> dict[str, str]:
         "bomb.png": "has over 64,000,000 pixels",
         "missing.png": "is not there",
         "no*thing.png": "matches nothing",
+        "x" * 300 + ".png": "",  # too long a name
     }
 
 

@@ -90,7 +90,9 @@ def test_a_part_of_an_epoch_sees_each_picture_once_at_most(data, monkeypatch):
     train, _ = halves(data)
     task, seen = Toy(), []
     original = task.objective
-    monkeypatch.setattr(task, "objective", lambda i, y, p, g: seen.extend(i.flatten(1).sum(1).tolist()) or original(i, y, p, g))
+    monkeypatch.setattr(
+        task, "objective", lambda i, y, p, g: seen.extend(i.flatten(1).sum(1).tolist()) or original(i, y, p, g)
+    )
     fit(task, train, None, plan(epochs=0.5, keep=None))
     assert len(seen) == 4 * 32  # half of seven steps, rounded to even
     sums = train[0].flatten(1).sum(1).tolist()

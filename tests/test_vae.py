@@ -1,6 +1,7 @@
 """The VAE's formulas and its training: against closed forms, integrals and the report's own counts."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.integrate import quad
 
 from cnnlab.artifacts import DatasetInfo, Split
 from cnnlab.errors import UserError
-from cnnlab.params import Faces, Vae, VaeRun
+from cnnlab.params import Faces, Vae, VaeRun, load
 from cnnlab.vae.likelihoods import log_likelihood, mean_pixel, pixel_entropy
 from cnnlab.vae.model import VAE
 from cnnlab.vae.task import VaeTask
@@ -232,3 +233,24 @@ def test_flipping_mirrors_half_of_what_it_learns_from_and_nothing_that_it_measur
     task.measure(images, images, torch.Generator())
     assert 0.4 < float(seen[0].mean()) < 0.6
     assert float(seen[1].mean()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("z_dim: 32", "z_dim: 0", ["vae.z_dim is 0", "greater than or equal to 1"]),
+        ("likelihood: bernoulli", "likelihood: poisson", ["vae.likelihood", "'continuous_bernoulli'"]),
+        ("binarize: false", "binarize: true", ["binarize goes with likelihood bernoulli"]),
+        ("beta: 1.0", "beta: -1.0", ["vae.beta", "greater than or equal to 0"]),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, old, new, told):
+    text = Path("params.yaml").read_text()
+    assert text.count(old) == 1
+    if "binarize" in new:
+        text = text.replace("likelihood: bernoulli", "likelihood: gaussian")
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError) as error:
+        load(path)
+    assert all(part in str(error.value) for part in told), error.value

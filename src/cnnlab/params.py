@@ -3,9 +3,9 @@
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -113,7 +113,7 @@ class Vae(Block):
 
     dataset: DatasetName | Literal["lfw"]
     lfw: Faces
-    z_dim: Annotated[int, Field(ge=1, le=1024)]
+    z_dim: Annotated[int, Field(ge=1, le=256)]
     likelihood: Likelihood
     decoder: VaeDecoder
     beta: Annotated[float, Field(ge=0, le=1000)]
@@ -123,6 +123,12 @@ class Vae(Block):
     smoke: VaeRun
     quick: VaeRun
     full: VaeRun
+
+    @model_validator(mode="after")
+    def _grey_likelihoods(self) -> Self:
+        if self.binarize and self.likelihood != "bernoulli":
+            raise ValueError("binarize goes with likelihood bernoulli alone; the others are densities of grey values")
+        return self
 
 
 class Params(Block):

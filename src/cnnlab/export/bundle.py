@@ -8,6 +8,7 @@ import numpy as np
 from cnnlab.artifacts import Split
 from cnnlab.data.split import stratified_split
 from cnnlab.export.convert import stamp, to_features, to_lean
+from cnnlab.export.optimise import fill_blocks
 from cnnlab.export.parity import check_parity
 from cnnlab.export.quantise import calibration_pictures, quantise
 from cnnlab.inference import Model, session_of
@@ -39,10 +40,11 @@ def make_bundle(classifier: Classifier, split: Split) -> Bundle:
     facts = _facts(classifier) | {"object_share": object_share(train) if classifier.meta["light_on_dark"] else None}
     unfitted = facts | {"temperature": 1.0, "novelty": {}}
     converted, tapped = to_lean(classifier), to_features(classifier)
+    small = quantise(converted, calibration_pictures(train, classifier.meta["seed"]))
+    fill_blocks(converted)
     lean, features = (_open(stamp(model, unfitted)) for model in (converted, tapped))
     logits, figures = check_parity(classifier, lean, features, images)
     fitted = facts | _fitted(train, images, labels, logits)
-    small = quantise(converted, calibration_pictures(train, classifier.meta["seed"]))
     quantised = _open(stamp(small, unfitted | {"precision": "int8"}))
     int8_logits = quantised.logits(images)
     int8_fitted = facts | _fitted(train, images, labels, int8_logits) | {"precision": "int8"}

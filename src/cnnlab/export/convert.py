@@ -9,6 +9,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from cnnlab.export.optimise import activate_before_pooling, crop_kernels
 from cnnlab.inference.session import encode
 from cnnlab.training.classifier import Classifier
 
@@ -52,7 +53,8 @@ class _Features(nn.Module):
 def to_lean(classifier: Classifier) -> onnx.ModelProto:
     """uint8 image [batch, c, h, w] → float32 logits [batch, classes], with as few operations as possible."""
     model = _convert(_Lean(classifier), classifier.meta["shape"], ["logits"])
-    _activate_before_pooling(model.graph)
+    activate_before_pooling(model.graph)
+    crop_kernels(model)
     return model
 
 
@@ -101,25 +103,6 @@ def convert(module: nn.Module, example: Tensor, input_name: str, outputs: list[s
 
 def _convert(module: nn.Module, shape: Sequence[int], outputs: list[str]) -> onnx.ModelProto:
     return convert(module, torch.zeros((2, *shape), dtype=torch.uint8), "image", outputs)
-
-
-def _activate_before_pooling(graph: onnx.GraphProto) -> None:
-    """Turn Conv → MaxPool → Relu into Conv → Relu → MaxPool, the same values.
-
-    The networks pool first, which is cheaper in torch; onnxruntime fuses a Relu that follows a convolution into it, and
-    an int8 MaxPool stays int8 only where no Relu follows.
-    """
-    readers = [name for node in graph.node for name in node.input]
-    makers = {node.output[0]: node for node in graph.node}
-    for relu in [node for node in graph.node if node.op_type == "Relu"]:
-        pool = makers.get(relu.input[0])
-        if pool is None or pool.op_type != "MaxPool" or readers.count(pool.output[0]) > 1:
-            continue
-        pool.op_type, relu.op_type = "Relu", "MaxPool"
-        pool.name, relu.name = relu.name, pool.name
-        relu.attribute.extend(pool.attribute)
-        del pool.attribute[:]
-    del graph.value_info[:]  # the shape between the two is another now; shape inference finds them all again
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -5,7 +5,6 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +28,8 @@ def quantise(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
 
     Activations are uint8, weights int8 of 7 bits (reduce_range). x86 CPUs without VNNI multiply uint8 by int8 with
     vpmaddubsw, which adds two products into 16 bits and saturates: with 8-bit weights 2·255·127 passes 32,767, with
-    7-bit ones 2·255·64 = 32,640 does not. So one file answers the same on every CPU, at the cost of one bit.
+    7-bit ones 2·255·64 = 32,640 does not. So one file answers the same on every CPU, at the cost of one bit. The last
+    layer stays float: it is little work, and quantised it would add to the error of every logit.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
         plain, prepared, quantised = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "int8.onnx"))
@@ -45,8 +45,14 @@ def quantise(model: onnx.ModelProto, images: np.ndarray) -> onnx.ModelProto:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=[_last_layer(onnx.load(prepared))],
         )
         return onnx.load(quantised)
+
+
+def _last_layer(model: onnx.ModelProto) -> str:
+    """The name of the node that holds the last weights on the way to the logits."""
+    return [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")][-1]
 
 
 @contextlib.contextmanager
@@ -65,10 +71,3 @@ def calibration_pictures(images: np.ndarray, seed: int) -> np.ndarray:
     generator = np.random.Generator(np.random.PCG64(seed))
     chosen = np.argsort(generator.random(len(images)), kind="stable")[:CALIBRATION_PICTURES]
     return np.ascontiguousarray(images[np.sort(chosen)])
-
-
-def properties(model: onnx.ModelProto) -> dict[str, Any]:
-    """How much of the model is quantised: its weights of 8 bits and all its weights, in numbers."""
-    sizes = {item.name: (item.data_type, int(np.prod(item.dims))) for item in model.graph.initializer}
-    eight = sum(size for kind, size in sizes.values() if kind == onnx.TensorProto.INT8)
-    return {"int8_weights": eight, "weights": sum(size for _, size in sizes.values())}

@@ -85,7 +85,12 @@ def _scatter(axes: Axes, panel: Panel, classes: int, size: float) -> None:
             chosen = panel.points[(turns == turn) & (panel.labels == index)]
             shape = marker(index)
             axes.scatter(
-                *chosen.T, s=size * AREAS[shape], c=colour(index), marker=shape, linewidths=0.25, edgecolors="white"
+                *chosen.T,
+                s=size * AREAS[shape],
+                c=colour(index),
+                marker=shape,
+                linewidths=min(0.25, size / 80),
+                edgecolors="white",
             )
     plain(axes).set_aspect("equal", adjustable="datalim")
     axes.margins(0.03)

@@ -63,7 +63,7 @@ def title(figure: Figure, text: str, subtitle: str = "") -> None:
     height = figure.get_figheight()
     figure.text(0.02, 1 - 0.12 / height, text, fontsize=14, fontweight="bold", color=INK, va="top")
     if subtitle:
-        figure.text(0.02, 1 - 0.42 / height, subtitle, fontsize=10.5, color="#444444", va="top")
+        figure.text(0.02, 1 - 0.42 / height, subtitle, fontsize=10, color="#444444", va="top")
 
 
 def class_handles(class_names: Sequence[str], size: float = 8) -> list[Line2D]:

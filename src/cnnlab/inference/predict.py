@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from cnnlab.data.pictures import PictureError, printable, read_picture
 from cnnlab.inference.calibration import is_novel
@@ -51,17 +52,16 @@ class Answer:
 def find(arguments: Iterable[str]) -> Iterator[str | PictureError]:
     """The pictures that files, folders (with what is below them), globs and "-" name, in order; errors in between."""
     for argument in arguments:
-        path = Path(argument)
         if argument == STANDARD_INPUT:
             yield argument
-        elif path.is_dir():
-            yield from _in_folder(path)
-        elif not path.exists() and glob.has_magic(argument):
+        elif _is_folder(argument):
+            yield from _in_folder(Path(argument))
+        elif glob.has_magic(argument) and not glob.glob(glob.escape(argument)):  # noqa: PTH207
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (pathlib takes no absolute patterns)
             if not matches:
                 yield PictureError(printable(argument), "matches nothing")
             for match in matches:
-                yield from _in_folder(Path(match)) if Path(match).is_dir() else (match,)
+                yield from _in_folder(Path(match)) if _is_folder(match) else (match,)
         else:
             yield argument
 
@@ -106,6 +106,13 @@ def _predict_batch(
     yield from (result for result in results if result is not None)
 
 
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # such as a name that is too long: reading it will tell
+        return False
+
+
 def _in_folder(folder: Path) -> Iterator[str | PictureError]:
     """The pictures below a folder, in the order of their names; hidden ones are left out."""
     found = [
@@ -120,7 +127,7 @@ def _in_folder(folder: Path) -> Iterator[str | PictureError]:
     yield from map(str, found)
 
 
-def _read(source: str | PictureError):
+def _read(source: str | PictureError) -> Image.Image:
     if isinstance(source, PictureError):
         raise source
     if source == STANDARD_INPUT:

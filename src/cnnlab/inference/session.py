@@ -91,6 +91,9 @@ class Model:
         missing = sorted(NEEDED_KEYS - meta.keys())
         if missing:
             raise UserError(f"{name} lacks the metadata {', '.join(missing)}: export it again with `dvc repro`.")
+        fits = session.get_inputs()[0].shape[1:] == meta["shape"] and isinstance(meta["class_names"], list)
+        if not fits or session.get_outputs()[0].shape[1:] != [len(meta["class_names"])]:
+            raise UserError(f"{name}: its metadata do not fit its network: export it again with `dvc repro`.")
         return cls(session, meta)
 
     @property

@@ -43,7 +43,9 @@ def describe(device: torch.device) -> str:
     """The device in words, for metrics/timing and checkpoints: what must be equal for the same bytes."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {_processor()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return (
+        f"{device.type}, {_processor()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    )
 
 
 def _processor() -> str:

@@ -60,7 +60,9 @@ class Plan:
     recipe: Recipe
     seed: int
     weight_decay: float = 0.0
-    keep: tuple[str, Literal["max", "min"]] | None = None  # the validation figure that chooses the state; None: the last
+    keep: tuple[str, Literal["max", "min"]] | None = (
+        None  # the validation figure that chooses the state; None: the last
+    )
 
 
 @dataclass

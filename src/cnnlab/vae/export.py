@@ -48,7 +48,7 @@ def to_onnx(vae: VAE, meta: dict[str, Any], images: np.ndarray, labels: np.ndarr
     vae = vae.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     encoder = convert(_Encoder(vae), torch.zeros((2, *vae.shape), dtype=torch.uint8), "image", ["mean", "logvar"])
     decoder = convert(_Decoder(vae), torch.zeros(2, vae.z_dim), "z", ["image", "logits"])
-    meta = meta | {"borders": list(vae.borders), "log_scale": float(vae.log_scale)}
+    meta = meta | {"borders": list(vae.borders), "log_scale": vae.log_scale.item()}
     if meta["light_on_dark"]:
         meta |= {"object_share": object_share(images)}
     if meta["class_names"]:

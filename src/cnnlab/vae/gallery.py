@@ -43,7 +43,7 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
             decoder, [(f"draws {2 * i + 1} and {2 * i + 2}", ends[2 * i + 1], ends[2 * i]) for i in range(WAYS)],
             "Between two draws from the prior, z = α·z₁ + (1 − α)·z₂",
         ),
-        "traversal": traversals(encoder, decoder, images, images[order[0]]),
+        "traversal": traversals(encoder, decoder, images),
     }  # fmt: skip
     means, _ = encoder.codes(images)
     if decoder.class_names:
@@ -89,12 +89,16 @@ def class_samples(decoder: Decoder, generator: np.random.Generator) -> Sheet:
     return Sheet(np.stack(rows), "Samples from the Gaussian of each class's codes", decoder.class_names)
 
 
-def traversals(encoder: Encoder, decoder: Decoder, images: np.ndarray, start: np.ndarray) -> Sheet:
-    """One picture's code with one dimension at a time going from −3 to 3: the dimensions with the most KL first."""
+def traversals(encoder: Encoder, decoder: Decoder, images: np.ndarray) -> Sheet:
+    """One code with one dimension at a time going from −3 to 3: the dimensions with the most KL first.
+
+    It is that of the picture nearest the origin, from which the ways stay longest among the data.
+    """
     mean, logvar = encoder.codes(images)
+    start = mean[np.argmin((mean**2).sum(axis=1))].astype(np.float64)
     kl = kl_by_dimension(mean, logvar)
     dimensions = np.argsort(-kl, kind="stable")[:TRAVERSED]
-    codes = traversal(encoder.codes(start[None])[0][0].astype(np.float64), dimensions, TRAVERSAL_VALUES)
+    codes = traversal(start, dimensions, TRAVERSAL_VALUES)
     tiles = decoder.images(codes.reshape(-1, codes.shape[-1]))
     return Sheet(
         tiles.reshape(*codes.shape[:2], *tiles.shape[1:]),
