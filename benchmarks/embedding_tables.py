@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from cnnlab import artifacts, embedding, features, params
+from cnnlab import artifacts, embedding, params
 from cnnlab.errors import UserError, run_command
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ def methods(networks: list[str]) -> str:
             method: artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}"))
             for method in embedding.METHODS
         }
-        for layer in artifacts.read_json(features.features_dir(network) / "features.json")["layers"]:
+        for layer in artifacts.read_json(artifacts.features_dir(network) / "features.json")["layers"]:
             cells = [f"{network} {layer}", f"{told['pca'][f'{layer}.accuracy_features']:.3f}"]
             for measure in ("accuracy", "silhouette", "trustworthiness"):
                 cells += [f"{told[method][f'{layer}.{measure}']:.3f}" for method in embedding.METHODS]
@@ -59,7 +59,7 @@ def worst(networks: list[str]) -> str:
     for network in networks:
         for method in embedding.METHODS:
             told = artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}"))
-            for layer in artifacts.read_json(features.features_dir(network) / "features.json")["layers"]:
+            for layer in artifacts.read_json(artifacts.features_dir(network) / "features.json")["layers"]:
                 counts[method, "accuracy"][told[f"{layer}.worst_class"]] += 1
                 counts[method, "silhouette"][told[f"{layer}.worst_class_silhouette"]] += 1
     keys: list[tuple[embedding.Method, str]] = [

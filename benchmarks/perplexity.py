@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the stage has it
 import typer
 from tqdm import tqdm
 
-from cnnlab import artifacts, embedding, features, params
+from cnnlab import artifacts, embedding, params
 from cnnlab.embedding.pca import fit_pca
 from cnnlab.embedding.tsne import check_perplexity, fit_tsne
 from cnnlab.errors import run_command
@@ -30,14 +30,14 @@ def main(
     run = settings.embed.at(settings.budget)
     values = [float(text) for text in perplexities.split(",")]
     todo = [
-        (network, layer, artifacts.read_json(features.features_dir(network) / "features.json")["class_names"])
+        (network, layer, artifacts.read_json(artifacts.features_dir(network) / "features.json")["class_names"])
         for network in (networks.split(",") if networks else settings.models)
-        for layer in artifacts.read_json(features.features_dir(network) / "features.json")["layers"]
+        for layer in artifacts.read_json(artifacts.features_dir(network) / "features.json")["layers"]
         if not layers or layer in layers.split(",")
     ]
     table = []
     for network, layer, names in tqdm(todo):
-        folder = features.features_dir(network)
+        folder = artifacts.features_dir(network)
         rows, labels = artifacts.read_array(folder / f"{layer}.npy"), artifacts.read_array(folder / "labels.npy")
         check_perplexity(max(values), len(rows))
         reduced = fit_pca(rows, settings.seed)[1]

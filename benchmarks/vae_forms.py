@@ -25,6 +25,7 @@ from cnnlab.vae.likelihoods import pixel_entropy
 from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import TrainedVae, save_vae, train_vae
 
+RECORDED = {"z_dim", "likelihood", "beta", "warm_up", "binarize", "flip"}  # of the settings, beside the run's
 FIGURES = ("negative_elbo", "reconstruction", "kl")
 
 
@@ -49,6 +50,7 @@ def main(
     for form in forms.split(","):
         for seed in range(seeds):
             key = {"data": info.name, "decoder": form, "seed": seed} | run.model_dump(exclude={"bound_pictures"})
+            key |= settings.vae.model_dump(include=RECORDED)
             found = [record for record in records if key.items() <= record.items()]
             if not found:
                 chosen_vae = settings.vae.model_copy(update={"decoder": form})

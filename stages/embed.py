@@ -5,7 +5,7 @@ import os
 import typer
 from tqdm import tqdm
 
-from cnnlab import artifacts, embedding, features, params
+from cnnlab import artifacts, embedding, params
 from cnnlab.errors import run_command
 from cnnlab.figures.embeddings import Panel, embedding_map, variance_axes
 
@@ -19,7 +19,7 @@ def main(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings, name = params.load(), f"{architecture}-{method}"
     run = settings.embed.at(settings.budget)
-    folder, plots = features.features_dir(architecture), embedding.embedding_plots_dir()
+    folder, plots = artifacts.features_dir(architecture), artifacts.embedding_plots_dir()
     about = artifacts.read_json(folder / "features.json")
     labels, index = artifacts.read_array(folder / "labels.npy"), artifacts.read_array(folder / "index.npy")
     figures, by_class = {"pictures": len(labels)}, []
@@ -36,7 +36,7 @@ def main(
         told |= embedding.summary(made, quality, about["class_names"])
         figures |= {f"{layer}.{key}": value for key, value in told.items()}
         by_class += [{"layer": layer, **row} for row in quality.by_class(about["class_names"])]
-        embedding.save(embedding.embedding_dir(architecture, method) / layer, made)
+        embedding.save(artifacts.embedding_dir(architecture, method) / layer, made)
         table = embedding.point_rows(made.points, labels, index, about["class_names"])
         artifacts.write_csv(plots / name / f"{layer}.csv", table)
         axes = variance_axes(made.pca.shares) if method == "pca" else None

@@ -17,7 +17,7 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
     path = artifacts.onnx_path(architecture, "features")
     model = Model.load(path)
     layers, name = model.meta["embed_layers"], model.meta["title"]
-    folder, plots = features.features_dir(architecture), features.feature_plots_dir(architecture)
+    folder, plots = artifacts.features_dir(architecture), artifacts.feature_plots_dir(architecture)
 
     chosen = features.choose(test.labels, settings.embed.at(settings.budget).pictures, settings.seed)
     features.store(folder, model.outputs(test.images[chosen], layers), layers, len(chosen))

@@ -149,6 +149,12 @@ def test_progress_is_told(data):
     assert all(np.isfinite(divergence) for _, divergence in told)
 
 
+def test_a_progress_that_answers_does_not_stop_the_run(data, made):
+    """tqdm's update gives True when it has drawn, and openTSNE stops on True."""
+    told = embedding.embed(data[0], "tsne", **QUICK, progress=lambda *_: True)
+    assert told.points.tobytes() == made.points.tobytes()
+
+
 def test_too_few_pictures_for_the_perplexity():
     tsne.check_perplexity(30, 91)
     with pytest.raises(UserError, match=r"perplexity 30 needs at least 91 pictures and there are 90.*at most 29"):

@@ -31,7 +31,7 @@ def ran(output: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A fresh copy of what Git holds or would hold, in a path with a space, after one `dvc repro` on the smoke budget."""
+    """What Git holds or would hold, copied to a path with a space and an é, after one `dvc repro` on budget smoke."""
     project = tmp_path_factory.mktemp("lab") / "my lab é"
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

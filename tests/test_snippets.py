@@ -58,7 +58,7 @@ def test_python_snippet(workplace: Path, document: str):
     expected = put_picture(workplace, PICTURES[0])
     logits, printed = python_logits(workplace, code)
     assert np.allclose(logits, expected, rtol=0, atol=1e-5)
-    assert "Ankle boot" in printed or "T-shirt/top" in printed or printed
+    assert any(name in printed for name in Model.load(default_model_path()).class_names)
 
 
 @pytest.mark.slow

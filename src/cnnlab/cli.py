@@ -1,12 +1,15 @@
-"""The command `cnnlab`: its subcommands are imported only when they are called, so that help comes at once."""
+"""The command `cnnlab`: what its subcommands need is imported only when they are called, so that help comes at once."""
 
 import typer
 
 from cnnlab.commands.check import check
 from cnnlab.commands.features import features
+from cnnlab.commands.interpolate import interpolate
 from cnnlab.commands.models import models
 from cnnlab.commands.predict import predict
 from cnnlab.commands.project import project
+from cnnlab.commands.reconstruct import reconstruct
+from cnnlab.commands.sample import sample
 from cnnlab.errors import run_app
 
 app = typer.Typer(
@@ -15,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (predict, features, project, models, check):
+for command in (predict, project, features, sample, reconstruct, interpolate, models, check):
     app.command()(command)
 
 

@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 FORMATS = (".npz", ".parquet")
 
 
-def features_dir(architecture: str) -> Path:
-    """A network's stored features: LAYER.npy for each layer, index.npy, labels.npy and features.json."""
-    return Path("features") / architecture
-
-
-def feature_plots_dir(architecture: str) -> Path:
-    """The pictures of a network's feature maps and filters."""
-    return Path("plots") / "features" / architecture
-
-
 def choose(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Pick `count` pictures with each class's share kept: sorted indices, int64; all of them if there are no more.
 

@@ -213,7 +213,8 @@ def _sentence(error: ValidationError) -> str:
     elif first["type"] == "missing":
         text = f"the key {key!r} is missing."
     else:
-        text = f"{key} is {_shown(first['input'])}, which is not allowed: {_lower(first['msg'].removeprefix('Value error, '))}."
+        allowed = _lower(first["msg"].removeprefix("Value error, "))
+        text = f"{key} is {_shown(first['input'])}, which is not allowed: {allowed}."
     more = len(faults) - 1
     return text if not more else f"{text} ({more} more fault{'s' if more > 1 else ''} after this one.)"
 

@@ -31,17 +31,16 @@ def project(
     """Place pictures on a map that `dvc repro` made, without moving it; bad files are named and the others done."""
     import numpy as np
 
-    from cnnlab import artifacts, embedding
+    from cnnlab import artifacts
     from cnnlab.commands.inputs import read_pictures
     from cnnlab.embedding.stored import open_map
     from cnnlab.errors import UserError
-    from cnnlab.features import features_dir
     from cnnlab.figures.embeddings import Panel, embedding_map
     from cnnlab.inference.session import Model
 
     if output.suffix != ".png":
         raise UserError(f"{output}: the map is drawn as a file that ends in .png.")
-    stored = open_map(features_dir(arch), embedding.embedding_dir(arch, method), layer, method)
+    stored = open_map(artifacts.features_dir(arch), artifacts.embedding_dir(arch, method), layer, method)
     network = Model.load(artifacts.onnx_path(arch, "features"))
     found = read_pictures(network, pictures, invert=not no_invert)
     parts = [part[stored.layer] for part in network.outputs(found.images, [stored.layer])]

@@ -22,7 +22,7 @@ class Quality:
     """One value for each picture, float64 [n], of each of MEASURES; a class's or the map's figure is their mean.
 
     trustworthiness: 1 unless neighbours on the map are strangers among the features, by rank (Venna and Kaski 2001,
-        equation 1, taken apart by picture; for one picture it may be below 0).
+        taken apart by picture; for one picture it may be below 0).
     knn_recall: the share of the K nearest by features that are among the K nearest on the map.
     accuracy: 1 where the K nearest other pictures on the map vote for the picture's own class; accuracy_features
         the same vote among the features.

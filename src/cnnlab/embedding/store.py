@@ -17,16 +17,6 @@ METHODS: tuple[Method, ...] = get_args(Method)
 TITLES: dict[Method, str] = {"pca": "PCA", "tsne": "t-SNE"}
 
 
-def embedding_dir(architecture: str, method: Method) -> Path:
-    """What new pictures need to join a network's maps: a folder for each layer."""
-    return Path("features") / "embed" / f"{architecture}-{method}"
-
-
-def embedding_plots_dir() -> Path:
-    """The maps: ARCH-METHOD/ with a table and a picture for each layer, ARCH-METHOD.csv of the classes, ARCH.png."""
-    return Path("plots") / "embed"
-
-
 @dataclass(frozen=True)
 class Embedding:
     """A map: its projection, the rows projected float32 [n, kept], the points [n, 2], t-SNE's divergence in nats."""

@@ -22,7 +22,7 @@ START_SCALE = 1e-4  # standard deviation of the first coordinate of the start
 # exact.
 MANY = 4000
 
-# A new point is drawn to its neighbours among the old ones alone (Policar, Strazar and Zupan 2023, section 2.3).
+# A new point is drawn to its neighbours among the old ones alone (Policar, Strazar and Zupan 2023).
 PLACE_PERPLEXITY = 5
 PLACE_NEIGHBOURS = 25  # whose median position is where it starts
 
@@ -115,7 +115,11 @@ def _affinities(reduced: np.ndarray, perplexity: float, threads: int) -> Any:
     return PerplexityBasedNN(reduced.astype(np.float64), **settings)
 
 
-def _callbacks(progress: Progress | None, done: int) -> list[Callable[..., object]] | None:
+def _callbacks(progress: Progress | None, done: int) -> list[Callable[..., None]] | None:
     if progress is None:
         return None
-    return [lambda iteration, error, _: progress(done + iteration, float(error))]
+
+    def tell(iteration: int, error: float, _: object) -> None:
+        progress(done + iteration, float(error))  # what it gives back is dropped: openTSNE would stop on True
+
+    return [tell]

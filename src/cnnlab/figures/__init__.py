@@ -1,1 +1,1 @@
-"""Figures: functions that take arrays and give a matplotlib Figure, and neither compute nor read. Never import torch."""
+"""Figures: functions that take arrays and give a matplotlib Figure, and neither compute nor read. No torch."""

@@ -227,7 +227,7 @@ def evaluate(task: Task, data: Data, seed: int) -> Row:
 
 
 def _keep(task: Task, progress: Progress, row: Row, plan: Plan) -> None:
-    """Add the row, and keep the module's state if it is the best so far (the later one of equals) or the last counts."""
+    """Add the row; keep the state if it is the best so far (the later of equals), or in any case if the last counts."""
     progress.rows.append(row)
     score = 0.0
     if plan.keep is not None:
