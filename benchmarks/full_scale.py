@@ -31,6 +31,7 @@ RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
     "lenet-relu-report-20": ("lenet", "report", SIGMOID | {"act": "relu"}, {"epochs": 20}),
     "lenet-modern": ("lenet", "modern", BEST, {}),
     "mynet-modern": ("mynet", "modern", {}, {}),
+    "mynet-modern-20": ("mynet", "modern", {}, {"epochs": 20}),
     "vgg-modern": ("vgg", "modern", {}, {}),
     "nin-modern": ("nin", "modern", {}, {}),
     "googlenet-modern": ("googlenet", "modern", {}, {}),
