@@ -27,7 +27,7 @@ def pipeline() -> dict[str, tuple[list[str], set[str], set[str]]]:
 
 @cache
 def imports() -> grimp.ImportGraph:
-    return grimp.build_graph("cnnlab", "stages", exclude_type_checking_imports=True)
+    return grimp.build_graph("cnnlab", "stages", exclude_type_checking_imports=True, cache_dir=None)
 
 
 def source_file(module: str) -> Path:

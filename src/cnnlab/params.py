@@ -159,17 +159,21 @@ class Params(Block):
         """An architecture's own options: LeNet's are the switches at the top."""
         if architecture == "lenet":
             return {name: getattr(self, name) for name in ("act", "norm", "pool", "kernel_size", "channels")}
-        return self.models[architecture].options
+        return self.model(architecture).options
 
     def run(self, architecture: str) -> Run:
         """The settings of one architecture under the chosen recipe and budget."""
+        budgets: Budgets = getattr(self.model(architecture), self.recipe)
+        return getattr(budgets, self.budget)
+
+    def model(self, architecture: str) -> Model:
+        """The block of one architecture; UserError where there is none."""
         if architecture not in self.models:
             raise UserError(
                 f"params.yaml: there is no architecture {architecture!r} under models; "
                 f"known are {', '.join(self.models)}."
             )
-        budgets: Budgets = getattr(self.models[architecture], self.recipe)
-        return getattr(budgets, self.budget)
+        return self.models[architecture]
 
 
 def load(path: str | Path = "params.yaml") -> Params:
