@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check setup verify report fuzz format
+.PHONY: repro test check setup verify format
 
 repro: setup
 	@cnnlab check
