@@ -1,15 +1,13 @@
 """The user's own pictures as a network's pixels, for the commands that look inside it."""
 
-import io
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import typer
 
-from cnnlab.data.pictures import PictureError, printable, read_picture
-from cnnlab.inference.predict import STANDARD_INPUT, find
+from cnnlab.data.pictures import PictureError
+from cnnlab.inference.predict import find, read_source, source_name
 from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import Model
 
@@ -31,14 +29,12 @@ def read_pictures(model: Model, arguments: Iterable[str], *, invert: bool) -> Pi
     names, pixels, failed = [], [], False
     for source in find(arguments):
         try:
-            if isinstance(source, PictureError):
-                raise source
-            picture = read_picture(io.BytesIO(sys.stdin.buffer.read()) if source == STANDARD_INPUT else source)
+            picture = read_source(source)
         except PictureError as error:
             typer.echo(f"Error: {error}", err=True)
             failed = True
             continue
-        names.append("standard input" if source == STANDARD_INPUT else printable(source))
+        names.append(source_name(source))
         pixels.append(prepare(picture, model.shape, model.meta["object_share"], invert=invert).pixels)
     if not names:
         raise typer.Exit(1)

@@ -86,13 +86,13 @@ def _predict_batch(
     pixels = np.empty((len(sources), *model.shape), np.uint8)
     for source in sources:
         try:
-            picture = _read(source)
+            picture = read_source(source)
         except PictureError as error:
             results.append(error)
             continue
         prepared = prepare(picture, model.shape, model.meta["object_share"], invert=invert)
         pixels[len(read)] = prepared.pixels
-        read.append((len(results), _name(source), prepared.inverted, bool(picture.info.get("transparent"))))
+        read.append((len(results), source_name(source), prepared.inverted, bool(picture.info.get("transparent"))))
         results.append(None)
     images = pixels[: len(read)]
     logits = model.logits(images, batch=max(1, len(images)))
@@ -127,16 +127,18 @@ def _in_folder(folder: Path) -> Iterator[str | PictureError]:
     yield from map(str, found)
 
 
-def _read(source: str | PictureError) -> Image.Image:
+def read_source(source: str | PictureError) -> Image.Image:
+    """Decode one of `find`'s results, "-" being standard input; raises what `find` or the decoder says is wrong."""
     if isinstance(source, PictureError):
         raise source
     if source == STANDARD_INPUT:
         try:
             return read_picture(io.BytesIO(sys.stdin.buffer.read()))
         except PictureError as error:
-            raise PictureError(_name(source), error.reason) from None
+            raise PictureError(source_name(source), error.reason) from None
     return read_picture(source)
 
 
-def _name(source: str | PictureError) -> str:
+def source_name(source: str | PictureError) -> str:
+    """How a source is called in answers and errors."""
     return "standard input" if source == STANDARD_INPUT else printable(str(source))
