@@ -15,9 +15,9 @@ from cnnlab.artifacts import DatasetInfo, Split
 from cnnlab.data.split import stratified_split
 from cnnlab.errors import UserError
 from cnnlab.params import Vae, VaeRun
-from cnnlab.training.checkpoint import Checkpoint
+from cnnlab.training.checkpoint import Checkpoint, serialise
 from cnnlab.training.devices import describe
-from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit
+from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit, steps_in_epoch
 from cnnlab.vae.model import VAE, build
 from cnnlab.vae.task import VaeTask
 
@@ -85,7 +85,7 @@ def train_vae(
         module = build(meta).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     task = VaeTask(module, settings)
     checkpoint = Checkpoint(name, meta | asdict(info) | {"device": describe(device)}, [split.images])
-    epochs = run.steps / -(-len(train_index) // run.batch_size)
+    epochs = run.steps / steps_in_epoch(len(train_index), run.batch_size)
     plan = Plan(name, epochs, run.batch_size, run.learning_rate, "modern", seed, keep=("loss", "min"))
     train, validation = (_on_device(split, index, device) for index in (train_index, validation_index))
     progress = fit(task, train, validation, plan, checkpoint=checkpoint, on_rows=on_rows)
@@ -116,8 +116,7 @@ def describe_vae(info: DatasetInfo, settings: Vae, run: VaeRun, seed: int, held_
 def save_vae(path: str | Path, module: VAE, meta: dict[str, Any]) -> None:
     """Write weights and meta as one .pt file, whole or not at all."""
     state = {name: value.cpu().contiguous() for name, value in module.state_dict().items()}
-    with artifacts.atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.save({"state": state, "meta": json.dumps(meta, sort_keys=True)}, file)
+    artifacts.write_bytes(path, serialise({"state": state, "meta": json.dumps(meta, sort_keys=True)}))
 
 
 def load_vae(path: str | Path) -> tuple[VAE, dict[str, Any]]:
