@@ -1,10 +1,14 @@
-"""Full-scale runs over seeds: `python benchmarks/full_scale.py --runs lenet-report-20,mynet-modern --seeds 5`.
+"""Full-scale runs over seeds: `python benchmarks/full_scale.py --runs lenet-report-50,mynet-modern --seeds 5`.
 
 Trains at the settings of params.yaml's budget full, measures the kept weights once on the test set, and adds one
 record for each run and seed to benchmarks/results/full_scale.json. Finished records are not run again, and an
 unfinished training goes on from its checkpoint, so the command may be stopped and repeated at will.
+
+`--runs relu,max-pool` names baselines and ablations of params.yaml; `relu@0.3` is one at another learning rate, with
+the validation part held out to choose by.
 """
 
+import base64
 import json
 import platform
 import statistics
@@ -12,15 +16,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import typer
 
 from cnnlab import artifacts, params
+from cnnlab.ablation.runs import Setting, Variant, run_seed
 from cnnlab.errors import UserError, run_command
 from cnnlab.training.classification import train_classifier
 from cnnlab.training.classifier import ClassifierTask
 from cnnlab.training.devices import choose_device, describe
-from cnnlab.training.loop import evaluate
+from cnnlab.training.loop import Row, evaluate
 
 SIGMOID = {"act": "sigmoid", "norm": "none", "pool": "avg", "kernel_size": 5, "channels": [6, 16]}
 BEST = SIGMOID | {"act": "relu", "norm": "batch", "pool": "max"}
@@ -52,14 +58,17 @@ def main(
 ) -> None:
     """Run what is not yet recorded and print mean and spread of every run asked for."""
     names = runs.split(",")
+    settings = params.load()
+    known = [*RUNS, *settings.baselines, *settings.ablations]
     for name in names:
-        if name not in RUNS:
-            raise UserError(f"there is no run {name!r}; known are {', '.join(RUNS)}.")
+        if name.split("@")[0] not in known:
+            raise UserError(f"there is no run {name!r}; known are {', '.join(known)}.")
     records = json.loads(output.read_text()) if output.exists() else []
     for name in names:
         for seed in range(seeds):
             if not any(record["run"] == name and record["seed"] == seed for record in records):
-                records.append(_record(name, seed, device))
+                record = _record if name in RUNS else _ablation_record
+                records.append(record(name, seed, device))
                 text = ",\n".join(json.dumps(record, sort_keys=True) for record in records)
                 artifacts.write_text(output, f"[\n{text}\n]\n")
         _print_summary(name, [record for record in records if record["run"] == name])
@@ -88,10 +97,42 @@ def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
     figures = {
         f"test_{key}": value for key, value in evaluate(ClassifierTask(trained.classifier, run), data, seed).items()
     }
-    record = {"run": name, "seed": seed, "n_test": len(test.labels)} | trained.metrics() | figures | trained.timing()
+    record = {"run": name, "seed": seed, "n_test": len(test.labels)} | trained.metrics() | figures
+    record |= trained.progress.timing() | _curve(trained.progress.rows)
     record |= {"settings": trained.classifier.meta["settings"], "options": trained.classifier.meta["options"]}
-    trained.finish()
+    trained.checkpoint.remove()
     return record | {"device": describe(device), "torch": torch.__version__, "machine": platform.machine()}
+
+
+def _ablation_record(name: str, seed: int, device_name: str) -> dict[str, Any]:
+    """Train one seed of a baseline or an ablation, `NAME` or `NAME@RATE`, at its protocol of budget full."""
+    settings = params.load()
+    variant, _, rate = name.partition("@")
+    baseline = variant if variant in settings.baselines else settings.ablations[variant].baseline
+    change = {} if variant == baseline else settings.variant(baseline, variant)
+    start = settings.baseline(baseline)
+    info, train = artifacts.load_info("fashion_mnist"), artifacts.load_split("fashion_mnist", "train")
+    protocol = start.full.model_copy(update={"validates": start.full.validates or bool(rate)})
+    setting = Setting(info, train, protocol, settings.validation_share, choose_device(device_name))
+    described = Variant(f"full-{variant}", baseline, start.options | change)
+    run = run_seed(described, setting, artifacts.load_split("fashion_mnist", "test"), seed, float(rate or 0) or None)
+    record = {
+        "run": name,
+        "seed": seed,
+        "n_test": len(run.hits),
+        "baseline": baseline,
+        "change": change,
+        "rate": run.rate,
+    }
+    record |= run.figures | _curve(run.rows) | {"hits": base64.b64encode(np.packbits(run.hits).tobytes()).decode()}
+    run.checkpoint.remove()
+    return record | {"device": describe(setting.device), "torch": torch.__version__, "machine": platform.machine()}
+
+
+def _curve(rows: list[Row]) -> dict[str, Any]:
+    """The accuracies of the curve, epoch by epoch, where they were measured."""
+    names = [name for name in ("train_accuracy", "validation_accuracy") if name in rows[0]]
+    return {f"curve_{name}": [round(row[name], 4) for row in rows] for name in names}
 
 
 def _print_summary(name: str, records: list[dict[str, Any]]) -> None:

@@ -65,7 +65,7 @@ def main(
                 )
                 if weights:
                     save_vae(weights / f"{info.name}-{form}-{seed}.pt", trained.module, trained.meta)
-                trained.finish()
+                trained.checkpoint.remove()
             chosen.append(found[0])
     for form in forms.split(","):
         _print_summary(info.name, form, [record for record in chosen if record["decoder"] == form])
@@ -90,7 +90,7 @@ def _measure(trained: TrainedVae, settings: params.Vae, test: Split, seed: int, 
     figures = evaluate(task, data, seed)
     figures["negative_elbo"] = figures.pop("loss")
     figures |= {"n_test": len(test.images), "floor": pixel_entropy(test.images), "device": describe(device)}
-    return figures | trained.metrics() | trained.timing() | {"torch": torch.__version__}
+    return figures | trained.metrics() | trained.progress.timing() | {"torch": torch.__version__}
 
 
 def _print_summary(data: str, form: str, records: list[dict[str, Any]]) -> None:

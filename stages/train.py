@@ -4,6 +4,7 @@ import typer
 
 from cnnlab import artifacts, params
 from cnnlab.errors import run_command
+from cnnlab.training import parallel
 from cnnlab.training.classification import train_classifier
 from cnnlab.training.classifier import save_classifier
 from cnnlab.training.devices import choose_device, describe
@@ -12,25 +13,29 @@ from cnnlab.training.devices import choose_device, describe
 def main(context: typer.Context, architecture: str) -> None:
     """Read the training part of the data, train, write weights, curve and figures."""
     settings = params.load()
-    device = choose_device(settings.device)
+    wanted = choose_device(settings.device)
+    parallel.launch(settings.train.processes)
     curve = artifacts.curve_path(architecture)
-    trained = train_classifier(
-        architecture,
-        settings.options(architecture) | params.parse_flags(context.args),
-        artifacts.load_info(settings.dataset),
-        artifacts.load_split(settings.dataset, "train"),
-        settings.run(architecture),
-        recipe=settings.recipe,
-        seed=settings.seed,
-        held_out=settings.held_out,
-        device=device,
-        on_rows=lambda rows: artifacts.write_csv(curve, rows),
-    )
+    with parallel.joined(wanted) as device:
+        trained = train_classifier(
+            architecture,
+            settings.options(architecture) | params.parse_flags(context.args),
+            artifacts.load_info(settings.dataset),
+            artifacts.load_split(settings.dataset, "train"),
+            settings.run(architecture),
+            recipe=settings.recipe,
+            seed=settings.seed,
+            held_out=settings.held_out,
+            device=device,
+            on_rows=lambda rows: artifacts.write_csv(curve, rows),
+        )
+    if parallel.rank() > 0:
+        return
     save_classifier(artifacts.model_path(architecture), trained.classifier)
     artifacts.write_json(artifacts.metrics_path("train", architecture), trained.metrics())
-    timing = trained.timing() | {"device": describe(device)}
+    timing = trained.progress.timing() | {"device": describe(device)}
     artifacts.write_json(artifacts.metrics_path("timing", architecture), timing)
-    trained.finish()
+    trained.checkpoint.remove()
     print(f"{architecture}: {trained.summary()} → {artifacts.model_path(architecture)}; `dvc repro` goes on from here.")
 
 

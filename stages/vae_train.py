@@ -25,9 +25,9 @@ def main() -> None:
     save_vae(artifacts.model_path("vae"), trained.module, trained.meta)
     figures = trained.metrics()
     artifacts.write_json(artifacts.metrics_path("vae", "train"), figures)
-    timing = trained.timing() | {"device": describe(device)}
+    timing = trained.progress.timing() | {"device": describe(device)}
     artifacts.write_json(artifacts.metrics_path("timing", "vae"), timing)
-    trained.finish()
+    trained.checkpoint.remove()
     print(
         f"vae: validation reconstruction {figures['validation_reconstruction']:.1f} + KL "
         f"{figures['validation_kl']:.1f} nats a picture (n={figures['n_validation']}) → "

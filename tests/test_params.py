@@ -36,6 +36,17 @@ def test_the_file_that_ships_is_right():
         ("seed: 0", "seed: 0\nseed: 1", ["duplicate key"]),
         ("seed: 0", "seed: [0", ["not readable YAML"]),
         ("budget: quick", "", ["'budget' is missing"]),
+        ("{act: tanh}", "{atc: tanh}", ["'tanh'", "'atc'", "lenet does not have", "act, norm, pool"]),
+        ("relu: {baseline: lenet", "relu: {baseline: alexnet", ["'relu'", "'alexnet'", "lenet, mynet"]),
+        ("  tanh: {", "  relu: {", ["duplicate key"]),
+        ("  tanh: {", "  lenet: {", ["'lenet'", "name of a baseline"]),
+        ("  tanh: {", "  ../tanh: {", ["ablations.../tanh", "pattern"]),
+        (
+            "batch_size: 128, seeds: 2}",
+            "batch_size: 128, seeds: 0}",
+            ["baselines.lenet.quick.seeds", "0", "than or equal to 2"],
+        ),
+        ("batch_size: 128, seeds: 2}", "batch_size: 128, seds: 2}", ["'baselines.lenet.quick.seds'", "'seeds'"]),
     ],
 )
 def test_a_fault_names_key_value_and_what_is_allowed(tmp_path, old, new, told):

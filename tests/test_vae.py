@@ -166,7 +166,7 @@ def test_training_lowers_the_bound_keeps_its_parts_and_repeats_to_the_byte(tmp_p
     figures = trained.metrics()
     assert (figures["n_train"], figures["n_validation"], figures["seed"]) == (96, 24, 1)
     save_vae("a.pt", trained.module, trained.meta)
-    trained.finish()
+    trained.checkpoint.remove()
     again = train(info, split)
     save_vae("b.pt", again.module, again.meta)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()

@@ -78,6 +78,21 @@ def test_plots_dir(architecture: str) -> Path:
     return Path("plots") / "test" / architecture
 
 
+def ablation_hits_path(name: str) -> Path:
+    """Which test pictures a variant has right: bool [seeds, n_test], rows the protocol's seeds."""
+    return Path("models") / "ablation" / f"{name}.npy"
+
+
+def ablation_curve_path(name: str) -> Path:
+    """The training curves of a variant: one row for each seed and point."""
+    return Path("plots") / "ablation" / f"{name}.csv"
+
+
+def ablation_table_path(kind: Literal["csv", "png"]) -> Path:
+    """All variants against their baselines, as a table and as a picture."""
+    return Path("plots") / f"ablations.{kind}"
+
+
 def features_dir(architecture: str) -> Path:
     """A network's stored features: LAYER.npy for each layer, index.npy, labels.npy and features.json."""
     return Path("features") / architecture

@@ -3,7 +3,7 @@
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -20,6 +20,7 @@ DatasetName = Literal["fashion_mnist", "mnist", "kmnist", "cifar10", "folder"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 VaeDecoder = Literal["relu", "linear"]
 
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -62,6 +63,45 @@ class Model(Block):
     options: dict[str, Any] = {}  # the architecture checks them by its constructor
     modern: Budgets
     report: Budgets
+
+
+class Protocol(Run):
+    """How an ablation's runs are made: by which recipe, over how many seeds, and which rates the fair one tries."""
+
+    recipe: Recipe
+    seeds: Annotated[int, Field(ge=2, le=100)]
+    validates: bool = False
+    rates: Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(max_length=20)] = []
+
+    def run(self, **changes: Any) -> Run:
+        """The settings of one of its runs."""
+        return Run(**{name: getattr(self, name) for name in Run.model_fields} | changes)
+
+
+class Baseline(Block):
+    """What an ablation starts from: every option of a network, and the protocol of each budget."""
+
+    options: dict[str, Any]
+    smoke: Protocol
+    quick: Protocol
+    full: Protocol
+
+    def at(self, budget: Budget) -> Protocol:
+        """The protocol of one budget."""
+        return getattr(self, budget)
+
+
+class Ablation(Block):
+    """One variant: its baseline, and what differs from it."""
+
+    baseline: str
+    change: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class Train(Block):
+    """How the classifiers are trained."""
+
+    processes: Annotated[int, Field(ge=1, le=1024)]
 
 
 class Folder(Block):
@@ -145,10 +185,35 @@ class Params(Block):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     dataset: DatasetName
     validation_share: Annotated[float, Field(gt=0, le=0.5)]
+    train: Train
     folder: Folder
     models: Annotated[dict[str, Model], Field(min_length=1)]
+    baselines: dict[str, Baseline]
+    ablations: dict[FileName, Ablation]
     embed: Embed
     vae: Vae
+
+    @model_validator(mode="after")
+    def _ablations_fit_their_baselines(self) -> Self:
+        for name in self.baselines:
+            if name not in self.models:
+                raise ValueError(f"the baseline {name!r} is no network; known are {', '.join(self.models)}")
+        for name, ablation in self.ablations.items():
+            if name in self.baselines:
+                raise ValueError(f"the ablation {name!r} has the name of a baseline; choose another")
+            if ablation.baseline not in self.baselines:
+                known = ", ".join(self.baselines)
+                raise ValueError(
+                    f"the ablation {name!r} starts from {ablation.baseline!r}; known baselines are {known}"
+                )
+            options = self.baselines[ablation.baseline].options
+            for switch in ablation.change:
+                if switch not in options:
+                    raise ValueError(
+                        f"the ablation {name!r} changes {switch!r}, which {ablation.baseline} does not have; "
+                        f"its switches are {', '.join(options)}"
+                    )
+        return self
 
     @property
     def held_out(self) -> float:
@@ -165,6 +230,19 @@ class Params(Block):
         """The settings of one architecture under the chosen recipe and budget."""
         budgets: Budgets = getattr(self.model(architecture), self.recipe)
         return getattr(budgets, self.budget)
+
+    def variant(self, baseline: str, name: str) -> dict[str, Any]:
+        """What an ablation changes of its baseline; UserError where there is no such ablation."""
+        known = [key for key, ablation in self.ablations.items() if ablation.baseline == baseline]
+        if name not in known:
+            raise UserError(f"params.yaml: {baseline} has no ablation {name!r}; known are {', '.join(known)}.")
+        return self.ablations[name].change
+
+    def baseline(self, name: str) -> Baseline:
+        """What ablations start from; UserError where there is no such baseline."""
+        if name not in self.baselines:
+            raise UserError(f"params.yaml: there is no baseline {name!r}; known are {', '.join(self.baselines)}.")
+        return self.baselines[name]
 
     def model(self, architecture: str) -> Model:
         """The block of one architecture; UserError where there is none."""
@@ -218,7 +296,7 @@ def _sentence(error: ValidationError) -> str:
         text = f"the key {key!r} is missing."
     else:
         allowed = _lower(first["msg"].removeprefix("Value error, "))
-        text = f"{key} is {_shown(first['input'])}, which is not allowed: {allowed}."
+        text = f"{key} is {_shown(first['input'])}, which is not allowed: {allowed}." if first["loc"] else f"{allowed}."
     more = len(faults) - 1
     return text if not more else f"{text} ({more} more fault{'s' if more > 1 else ''} after this one.)"
 
@@ -229,7 +307,7 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
     for part in location[:-1]:
         if isinstance(block, type) and issubclass(block, Block) and part in block.model_fields:
             block = block.model_fields[str(part)].annotation
-            block = Model if block == dict[str, Model] else block
+            block = get_args(block)[-1] if get_origin(block) is dict else block  # of a named block its type
     return list(block.model_fields)
 
 

@@ -1,8 +1,10 @@
 """Unfinished training on disk: whole or not at all, and only ever resumed by the very same settings, data and code."""
 
+import glob
 import hashlib
 import io
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,6 +18,9 @@ from cnnlab import artifacts
 
 CODE = ("training", "models", "data", "vae", "params.py", "artifacts.py")  # what a training run's result hangs on
 
+KEY_LENGTH = 16  # hexadecimal digits of the hash in a file's name
+FORGOTTEN = 30 * 24 * 3600  # seconds after which another setting's unfinished run is given up
+
 
 class Checkpoint:
     """One run's checkpoint file, named by a hash of all that its result depends on."""
@@ -27,7 +32,8 @@ class Checkpoint:
             key.update(np.ascontiguousarray(array).data)
         for source in _sources():
             key.update(source.read_bytes())
-        self.path = artifacts.checkpoint_dir() / f"{name}-{key.hexdigest()[:16]}.pt"
+        self.name = name
+        self.path = artifacts.checkpoint_dir() / f"{name}-{key.hexdigest()[:KEY_LENGTH]}.pt"
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the state, replacing the one before."""
@@ -43,8 +49,12 @@ class Checkpoint:
             return None
 
     def remove(self) -> None:
-        """Forget the run: it is finished."""
+        """Forget the run, which is finished, and those of its name that nobody has gone on with for a month."""
         self.path.unlink(missing_ok=True)
+        hexadecimal = "[0-9a-f]" * KEY_LENGTH
+        for other in self.path.parent.glob(f"{glob.escape(self.name)}-{hexadecimal}.pt"):
+            if time.time() - other.stat().st_mtime > FORGOTTEN:
+                other.unlink(missing_ok=True)
 
 
 def serialise(state: Mapping[str, Any]) -> bytes:

@@ -13,10 +13,11 @@ from cnnlab.artifacts import DatasetInfo, Split
 from cnnlab.data.split import stratified_split
 from cnnlab.models.blocks import initialise_xavier
 from cnnlab.params import Recipe, Run
+from cnnlab.training import parallel
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classifier import Classifier, ClassifierTask
 from cnnlab.training.devices import describe
-from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit
+from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit, resident
 from cnnlab.training.recipe import peak_rate
 
 
@@ -46,11 +47,6 @@ class Trained:
             "seed": self.classifier.meta["seed"],
         }
 
-    def timing(self) -> dict[str, Any]:
-        """Seconds in training steps and pictures a second; wall-clock figures, kept apart."""
-        seconds = self.progress.seconds
-        return {"train_seconds": seconds, "examples_per_second": self.progress.pictures / seconds}
-
     def summary(self) -> str:
         """The outcome in words."""
         kept = self.progress.rows[self.progress.best_row]
@@ -59,10 +55,6 @@ class Trained:
             f"{held_out}training accuracy {kept['train_accuracy']:.4f} at epoch {kept['epoch']:g} "
             f"of {self.progress.rows[-1]['epoch']:g}"
         )
-
-    def finish(self) -> None:
-        """Forget the checkpoint, once all has been written."""
-        self.checkpoint.remove()
 
 
 def train_classifier(
@@ -76,34 +68,36 @@ def train_classifier(
     seed: int,
     held_out: float,
     device: torch.device,
+    validate: bool | None = None,
     name: str | None = None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
 ) -> Trained:
     """Train one architecture on the training part of a data set; resumes its own unfinished run.
 
     Under the recipe modern the share `held_out` of each class validates and chooses the best point of the curve;
-    under report every picture trains and the last epoch is kept. UserError for an unknown architecture or option,
-    or a loss that is not finite.
+    under report every picture trains, unless `validate` says otherwise, and the last epoch is kept. UserError for an
+    unknown architecture or option, or a loss that is not finite.
     """
     name = name or architecture
+    validate = recipe == "modern" if validate is None else validate
     train_index, validation_index = stratified_split(split.labels, held_out, seed)
-    if recipe == "report":
+    if not validate:
         train_index, validation_index = np.arange(len(split.labels)), validation_index[:0]
-    train, validation = _on_device(split, train_index, device), _on_device(split, validation_index, device)
+    train, validation = resident(split, train_index, device), resident(split, validation_index, device)
     mean, std = _moments(train, recipe)
     classifier = _build(architecture, options, info, mean, std, recipe, seed).to(device)
     rate = peak_rate(run, recipe, str(options.get("act", "relu")))
     settings = {"architecture": architecture, "options": dict(options), "recipe": recipe, "seed": seed}
     settings |= asdict(info) | run.model_dump() | {"learning_rate": rate, "held_out": held_out}
-    checkpoint = Checkpoint(name, settings | {"device": describe(device)}, [split.images, split.labels])
+    settings |= {"validate": validate, "device": describe(device), "processes": parallel.processes()}
+    checkpoint = Checkpoint(name, settings, [split.images, split.labels])
     plan = Plan(
         name, run.epochs, run.batch_size, rate, recipe, seed, run.weight_decay,
         keep=("accuracy", "max") if recipe == "modern" else None,
     )  # fmt: skip
     task = ClassifierTask(classifier, run)
-    has_validation = len(validation_index) > 0
-    progress = fit(task, train, validation if has_validation else None, plan, checkpoint=checkpoint, on_rows=on_rows)
-    figures = evaluate(task, validation, seed) if has_validation else {}
+    progress = fit(task, train, validation if validate else None, plan, checkpoint=checkpoint, on_rows=on_rows)
+    figures = evaluate(task, validation, seed) if validate else {}
     classifier.meta |= {
         "settings": run.model_dump() | {"learning_rate": rate, "recipe": recipe, "epochs": run.epochs},
         "seed": seed,
@@ -112,12 +106,6 @@ def train_classifier(
         "validation_loss": figures.get("loss"),
     }
     return Trained(classifier.eval(), progress, figures, len(train_index), len(validation_index), checkpoint)
-
-
-def _on_device(split: Split, index: np.ndarray, device: torch.device) -> Data:
-    """The pictures of `index`, resident on the device as uint8."""
-    images = torch.from_numpy(np.ascontiguousarray(split.images[index]))
-    return images.to(device), torch.from_numpy(np.ascontiguousarray(split.labels[index])).to(device)
 
 
 def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:

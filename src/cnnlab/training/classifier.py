@@ -14,6 +14,7 @@ from cnnlab import artifacts, models
 from cnnlab.errors import UserError
 from cnnlab.models.blocks import Network
 from cnnlab.params import Run
+from cnnlab.training import parallel
 from cnnlab.training.augment import augment
 from cnnlab.training.checkpoint import serialise
 
@@ -50,23 +51,25 @@ class ClassifierTask:
     def __init__(self, classifier: Classifier, run: Run) -> None:
         self.module = classifier
         self.run = run
+        self._replica = parallel.replicate(classifier)
 
     def objective(
         self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean cross-entropy (smoothed as the run says) of the augmented batch, and the summed figures."""
-        logits = self._logits(augment(images, self.run, generator))
+        logits = self._replica(_innermost_channels(augment(images, self.run, generator)))
         loss = F.cross_entropy(logits, labels, label_smoothing=self.run.label_smoothing)
         return loss, {"loss": loss * len(labels), "accuracy": (logits.argmax(1) == labels).sum()}
 
     def measure(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Cross-entropy and hits, summed."""
-        logits = self._logits(images)
+        logits = self.module(_innermost_channels(images))
         loss = F.cross_entropy(logits, labels, reduction="sum")
         return {"loss": loss, "accuracy": (logits.argmax(1) == labels).sum()}
 
-    def _logits(self, images: Tensor) -> Tensor:
-        return self.module(images.contiguous(memory_format=torch.channels_last))
+
+def _innermost_channels(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def save_classifier(path: str | Path, classifier: Classifier) -> None:

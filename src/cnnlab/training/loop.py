@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from cnnlab.artifacts import Split
 from cnnlab.errors import UserError
 from cnnlab.params import Recipe
+from cnnlab.training import parallel
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.recipe import make_optimizer, rate_at
 
@@ -77,8 +79,18 @@ class Progress:
     seconds: float = 0.0
     pictures: int = 0
 
+    def timing(self) -> dict[str, float]:
+        """Seconds in training steps and pictures a second: wall-clock figures, kept apart from all others."""
+        return {"train_seconds": self.seconds, "examples_per_second": self.pictures / self.seconds}
+
 
 Data = tuple[Tensor, Tensor]  # images uint8 [n, c, h, w], labels int64 [n], on the training device
+
+
+def resident(split: Split, index: np.ndarray, device: torch.device) -> Data:
+    """The pictures of `index` with their labels, on the device as they are, uint8."""
+    images = torch.from_numpy(np.ascontiguousarray(split.images[index]))
+    return images.to(device), torch.from_numpy(np.ascontiguousarray(split.labels[index])).to(device)
 
 
 def fit(
@@ -92,8 +104,8 @@ def fit(
 ) -> Progress:
     """Train `task.module` in place and leave the kept state in it; returns the curve and what was kept.
 
-    UserError when the loss is not finite, naming run, epoch, step and learning rate, or when the data are fewer
-    than two pictures.
+    UserError when the loss is not finite, naming run, epoch, step and learning rate, when the data are fewer
+    than two pictures, or when the GPU's memory does not hold a batch.
     """
     if len(train[0]) < 2:
         raise UserError(f"{plan.name}: {len(train[0])} training pictures are too few; at least 2 are needed.")
@@ -102,25 +114,29 @@ def fit(
     optimizer = make_optimizer(task.module, plan.recipe, plan.weight_decay)
     progress = _resume(task, optimizer, checkpoint)
     with torch.random.fork_rng(devices=_cuda_devices(train[0])), _bar(plan, train, steps, progress) as bar:
-        if progress.rows:
+        if progress.rows and parallel.rank() == 0:
             on_rows(progress.rows)
         for stop in segment_ends(steps, steps_per_epoch, plan.epochs):
             if stop <= progress.step:
                 continue
-            row = _train_segment(task, optimizer, train, plan, progress, stop, steps, steps_per_epoch, bar)
+            try:
+                row = _train_segment(task, optimizer, train, plan, progress, stop, steps, steps_per_epoch, bar)
+            except torch.OutOfMemoryError:
+                raise UserError(_out_of_memory(task, train, plan)) from None
             row |= _validate(task, validation, plan)
             _keep(task, progress, row, plan)
-            on_rows(progress.rows)
-            if checkpoint:
+            if parallel.rank() == 0:
+                on_rows(progress.rows)
+            if checkpoint and parallel.rank() == 0:
                 _save(task, optimizer, progress, checkpoint)
     task.module.load_state_dict(progress.best_state)
     return progress
 
 
 def steps_in_epoch(pictures: int, batch_size: int) -> int:
-    """Batches in an epoch; a last batch of a single picture is left out, as batch normalisation can't use it."""
+    """Batches in an epoch; a last one of a single picture (a process) is left out: batch normalisation can't use it."""
     whole, rest = divmod(pictures, batch_size)
-    return whole + (rest > 1)
+    return whole + (rest >= 2 * parallel.processes())
 
 
 def segment_ends(steps: int, steps_per_epoch: int, epochs: float) -> list[int]:
@@ -151,8 +167,9 @@ def _train_segment(
     """Make the steps up to `stop`; returns the means over them, in training mode."""
     images, labels = train
     start, began = progress.step, time.perf_counter()
-    generator = torch.Generator(images.device).manual_seed(derive_seed(plan.seed, "augment", start))
-    torch.manual_seed(derive_seed(plan.seed, "dropout", start))
+    draw = start * parallel.processes() + parallel.rank()  # each process draws its own
+    generator = torch.Generator(images.device).manual_seed(derive_seed(plan.seed, "augment", draw))
+    torch.manual_seed(derive_seed(plan.seed, "dropout", draw))
     task.module.train()
     objectives, totals, seen, epoch, order = [], {}, 0, -1, torch.empty(0)
     rate = plan.peak_rate
@@ -161,13 +178,13 @@ def _train_segment(
             epoch = step // steps_per_epoch
             order = _order(len(images), plan.seed, epoch).to(images.device)
         first = (step % steps_per_epoch) * plan.batch_size
-        batch = order[first : first + plan.batch_size]
+        batch, weight = parallel.share(order[first : first + plan.batch_size])
         rate = rate_at(step, steps, plan.peak_rate, plan.recipe)
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss, sums = task.objective(images[batch], labels[batch], step / steps, generator)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss if weight == 1 else loss * weight).backward()
         optimizer.step()
         objectives.append(loss.detach())
         for name, value in sums.items():
@@ -177,6 +194,8 @@ def _train_segment(
             _check_finite(objectives[-1:], step, steps_per_epoch, plan)
         bar.update(len(batch))
     _check_finite(objectives, start, steps_per_epoch, plan)
+    totals = parallel.summed(totals | {"pictures": torch.tensor(float(seen), device=images.device)})
+    seen = int(totals.pop("pictures"))
     means = {f"train_{name}": float(value) / seen for name, value in totals.items()}
     bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()}, refresh=False)
     progress.step, progress.pictures = stop, progress.pictures + seen
@@ -193,6 +212,22 @@ def _check_finite(objectives: list[Tensor], first_step: int, steps_per_epoch: in
             f"step {step % steps_per_epoch + 1} of {steps_per_epoch}, at a peak learning rate of {plan.peak_rate:g}; "
             "try a smaller learning_rate."
         )
+
+
+def _out_of_memory(task: Task, train: Data, plan: Plan) -> str:
+    """What to tell when a batch did not fit: the largest halving of it that does, tried out."""
+    size, generator = plan.batch_size, torch.Generator(train[0].device)
+    while size > 2:
+        size //= 2
+        task.module.zero_grad(set_to_none=True)
+        if train[0].device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            task.objective(train[0][:size], train[1][:size], 0.0, generator)[0].backward()
+        except torch.OutOfMemoryError:
+            continue
+        return f"{plan.name}: a batch of {plan.batch_size} does not fit into the GPU's memory; batch_size {size} does."
+    return f"{plan.name}: the GPU's memory is full, even for a batch of 2; free it, or say `device: cpu`."
 
 
 def _order(pictures: int, seed: int, epoch: int) -> Tensor:
@@ -256,7 +291,7 @@ def _bar(plan: Plan, train: Data, steps: int, progress: Progress) -> tqdm:
     total = round(steps * len(train[0]) / steps_in_epoch(len(train[0]), plan.batch_size))
     return tqdm(
         total=total, initial=progress.pictures, desc=plan.name, unit=" pictures", unit_scale=True, mininterval=0.5,
-        disable=None,
+        disable=True if parallel.rank() else None,
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 
 from cnnlab import artifacts
@@ -17,7 +16,7 @@ from cnnlab.errors import UserError
 from cnnlab.params import Vae, VaeRun
 from cnnlab.training.checkpoint import Checkpoint, serialise
 from cnnlab.training.devices import describe
-from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit, steps_in_epoch
+from cnnlab.training.loop import Plan, Progress, Row, derive_seed, evaluate, fit, resident, steps_in_epoch
 from cnnlab.vae.model import VAE, build
 from cnnlab.vae.task import VaeTask
 
@@ -49,15 +48,6 @@ class TrainedVae:
             "seed": self.meta["seed"],
         }
 
-    def timing(self) -> dict[str, Any]:
-        """Seconds in training steps and pictures a second."""
-        seconds = self.progress.seconds
-        return {"train_seconds": seconds, "examples_per_second": self.progress.pictures / seconds}
-
-    def finish(self) -> None:
-        """Forget the checkpoint, once all has been written."""
-        self.checkpoint.remove()
-
 
 def train_vae(
     info: DatasetInfo,
@@ -87,7 +77,7 @@ def train_vae(
     checkpoint = Checkpoint(name, meta | asdict(info) | {"device": describe(device)}, [split.images])
     epochs = run.steps / steps_in_epoch(len(train_index), run.batch_size)
     plan = Plan(name, epochs, run.batch_size, run.learning_rate, "modern", seed, keep=("loss", "min"))
-    train, validation = (_on_device(split, index, device) for index in (train_index, validation_index))
+    train, validation = (resident(split, index, device) for index in (train_index, validation_index))
     progress = fit(task, train, validation, plan, checkpoint=checkpoint, on_rows=on_rows)
     figures = evaluate(task, validation, seed)
     meta |= {"validation_reconstruction": figures["reconstruction"], "validation_kl": figures["kl"]}
@@ -131,8 +121,3 @@ def load_vae(path: str | Path) -> tuple[VAE, dict[str, Any]]:
     except (RuntimeError, EOFError, KeyError, TypeError, ValueError, UnpicklingError):
         raise UserError(f"{path} is not a whole VAE of cnnlab's: remove it and run `dvc repro`.") from None
     return module.eval(), meta
-
-
-def _on_device(split: Split, index: np.ndarray, device: torch.device) -> Data:
-    images = torch.from_numpy(np.ascontiguousarray(split.images[index]))
-    return images.to(device), torch.from_numpy(np.ascontiguousarray(split.labels[index])).to(device)

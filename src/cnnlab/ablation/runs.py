@@ -1,0 +1,182 @@
+"""The runs of one variant: each seed trained, then measured on the test set; rates chosen on validation alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cnnlab.ablation.statistics import mcnemar, mean_and_spread, paired_difference
+from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.params import Protocol
+from cnnlab.training.checkpoint import Checkpoint
+from cnnlab.training.classification import Trained, train_classifier
+from cnnlab.training.classifier import Classifier
+from cnnlab.training.loop import EVALUATION_BATCH, Row
+
+DEAD_SAMPLE = 5000  # training pictures on which a rectifier must be silent to count as dead
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is trained: a name, a network, and all of its options."""
+
+    name: str
+    network: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the runs of all variants share; the test pictures are measured on, never chosen on."""
+
+    info: DatasetInfo
+    train: Split
+    protocol: Protocol
+    held_out: float
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One trained seed: its curve, its figures, which test pictures it has right (bool [n_test]), its checkpoint."""
+
+    seed: int
+    rate: float
+    rows: list[Row]
+    figures: dict[str, float]
+    hits: np.ndarray
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class VariantRuns:
+    """All runs of a variant: at the usual rate and, where the protocol lists rates, at its own best one ("fair_")."""
+
+    groups: dict[str, list[SeedRun]]
+    checkpoints: list[Checkpoint]
+
+    def hits(self) -> np.ndarray:
+        """Which test pictures are right: bool [groups, seeds, n_test]."""
+        return np.array([[run.hits for run in group] for group in self.groups.values()])
+
+    def curves(self) -> list[dict[str, Any]]:
+        """A row for each group, seed and point of the curve."""
+        return [
+            {"rate": "own best" if prefix else "usual", "seed": run.seed, **row}
+            for prefix, group in self.groups.items()
+            for run in group
+            for row in run.rows
+        ]
+
+    def figures(self, reference: Mapping[str, Any], reference_hits: np.ndarray | None) -> dict[str, Any]:
+        """The summary of every group, against the same group of the baseline (its figures and hits) if there is one."""
+        figures: dict[str, Any] = {}
+        for index, (prefix, group) in enumerate(self.groups.items()):
+            theirs = [reference[f"{prefix}test_accuracy_seed_{run.seed}"] for run in group] if reference else None
+            summary = summarise(group, theirs, None if reference_hits is None else reference_hits[index])
+            figures |= {f"{prefix}{name}": value for name, value in summary.items()}
+        return figures
+
+
+def run_variant(variant: Variant, setting: Setting, test: Split) -> VariantRuns:
+    """Train every seed of the protocol, and once more at the variant's own best rate where rates are to be tried."""
+    seeds = range(setting.protocol.seeds)
+    usual = [run_seed(variant, setting, test, seed) for seed in seeds]
+    groups, checkpoints = {"": usual}, [run.checkpoint for run in usual]
+    if setting.protocol.rates:
+        rate, tries = choose_rate(variant, setting)
+        fair = usual if rate == usual[0].rate else [run_seed(variant, setting, test, seed, rate) for seed in seeds]
+        groups["fair_"] = fair
+        checkpoints += tries + [run.checkpoint for run in fair]
+    return VariantRuns(groups, checkpoints)
+
+
+def run_seed(variant: Variant, setting: Setting, test: Split, seed: int, rate: float | None = None) -> SeedRun:
+    """Train one seed, at `rate` or the protocol's own, and measure it on the test pictures.
+
+    A run that was finished before is taken from its checkpoint, until that is removed.
+    """
+    trained = _train(variant, setting, seed, rate, validate=setting.protocol.validates or None)
+    figures = {name: value for name, value in trained.metrics().items() if name.startswith(("train_", "validation_"))}
+    loss, hits = _measure(trained.classifier, test, setting.device)
+    figures |= {"test_loss": loss, "test_accuracy": float(hits.mean())}
+    figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
+    figures |= dead_rectifiers(trained.classifier, setting.train.images[:DEAD_SAMPLE], setting.device)
+    used = trained.classifier.meta["settings"]["learning_rate"]
+    return SeedRun(seed, used, trained.progress.rows, figures, hits, trained.checkpoint)
+
+
+def choose_rate(variant: Variant, setting: Setting) -> tuple[float, list[Checkpoint]]:
+    """Of the protocol's rates the one with the best validation accuracy, seed 0; the test set is not to be had here."""
+    tries = [(_train(variant, setting, 0, rate, validate=True), rate) for rate in setting.protocol.rates]
+    best = max(tries, key=lambda tried: tried[0].validation["accuracy"])
+    return best[1], [trained.checkpoint for trained, _ in tries]
+
+
+def summarise(runs: list[SeedRun], baseline: list[float] | None, baseline_hits: np.ndarray | None) -> dict[str, Any]:
+    """Mean, spread and n of every figure over the seeds and, against the baseline's test accuracies and hits
+    (bool [seeds, n_test]), the difference paired by seed and McNemar's test for the first seed.
+    """
+    names = set.intersection(*(set(run.figures) for run in runs))
+    figures: dict[str, Any] = {"n": len(runs), "learning_rate": runs[0].rate, "n_test": len(runs[0].hits)}
+    for name in sorted(names):
+        figures |= mean_and_spread(name, [run.figures[name] for run in runs])
+    figures |= {f"test_accuracy_seed_{run.seed}": run.figures["test_accuracy"] for run in runs}
+    if baseline is not None and baseline_hits is not None:
+        difference = paired_difference([run.figures["test_accuracy"] for run in runs], baseline)
+        figures |= {f"difference_{name}": value for name, value in difference.items()}
+        figures |= {f"mcnemar_{name}": value for name, value in mcnemar(runs[0].hits, baseline_hits[0]).items()}
+    return figures
+
+
+@torch.inference_mode()
+def dead_rectifiers(classifier: Classifier, images: np.ndarray, device: torch.device) -> dict[str, float]:
+    """The share of ReLUs (units, and whole channels of convolutions) that are 0 for every picture; {} without ReLUs.
+
+    images: uint8 [n, c, h, w].
+    """
+    largest: dict[str, torch.Tensor] = {}
+
+    def remember(name: str, output: torch.Tensor) -> None:
+        peak = output.amax(dim=[axis for axis in range(output.ndim) if axis != 1])
+        largest[name] = torch.maximum(largest[name], peak) if name in largest else peak
+
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: remember(name, output))
+        for name, module in classifier.named_modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    for start in range(0, len(images), EVALUATION_BATCH):
+        classifier(torch.tensor(images[start : start + EVALUATION_BATCH], device=device))
+    for hook in hooks:
+        hook.remove()
+    if not largest:
+        return {}
+    return {"dead_relus": float(torch.cat(list(largest.values())).le(0).float().mean())}
+
+
+def _train(variant: Variant, setting: Setting, seed: int, rate: float | None, validate: bool | None) -> Trained:
+    protocol = setting.protocol
+    run = protocol.run(learning_rate=rate) if rate else protocol.run()
+    kind = f"-rate-{rate:g}" if rate else ""
+    return train_classifier(
+        variant.network, variant.options, setting.info, setting.train, run,
+        recipe=protocol.recipe, seed=seed, held_out=setting.held_out, device=setting.device, validate=validate,
+        name=f"{variant.name}{kind}-seed-{seed}",
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _measure(classifier: Classifier, test: Split, device: torch.device) -> tuple[float, np.ndarray]:
+    """Mean cross-entropy, and which pictures are right."""
+    losses, hits = [], []
+    for start in range(0, len(test.labels), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        labels = torch.tensor(test.labels[part], device=device)
+        logits = classifier(torch.tensor(test.images[part], device=device))
+        losses.append(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        hits.append(logits.argmax(1) == labels)
+    return float(torch.stack(losses).sum()) / len(test.labels), torch.cat(hits).cpu().numpy()

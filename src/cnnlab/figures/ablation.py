@@ -1,0 +1,46 @@
+"""The ablation at a glance: each variant's difference from its baseline, with its interval."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from cnnlab.figures.style import COLOURS, FAINT, FONT, INK, WIDTH, new_figure
+
+ROW_HEIGHT = 0.3  # inches
+
+
+def differences(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """A dot and a 95 % interval for each variant; rows have name, difference, low, high, baseline (points of 0 to 1).
+
+    An interval of two seeds can be wider than the picture, whose axis follows the differences: it ends in an arrow.
+    """
+    figure = new_figure(WIDTH, 1.1 + ROW_HEIGHT * len(rows))
+    axes = figure.subplots()
+    reach = 150 * max([abs(row["difference"]) for row in rows] + [0.002])
+    for place, row in enumerate(rows):
+        low, middle, high = (100 * row[key] for key in ("low", "difference", "high"))
+        clear = low > 0 or high < 0
+        colour = COLOURS[0] if clear else FAINT
+        axes.plot(
+            [max(low, -reach), min(high, reach)], [place, place], color=colour, linewidth=2, solid_capstyle="butt"
+        )
+        for beyond, edge, marker in ((low < -reach, -reach, "<"), (high > reach, reach, ">")):
+            if beyond:
+                axes.plot(edge, place, marker=marker, color=colour, markersize=6, clip_on=False)
+        axes.plot(middle, place, marker="o", color=colour, markeredgecolor="white", markersize=7)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [f"{row['name']} ({row['baseline']})" for row in rows], **FONT)
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(
+        "difference from the baseline in test accuracy, points; blue: the 95 % interval leaves out 0", **FONT
+    )
+    axes.set_title(title, loc="left", fontsize=10, **FONT)
+    axes.grid(axis="x", color="#e4e4e4")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    figure.tight_layout()
+    return figure
