@@ -26,7 +26,7 @@ def main(
     for layer in about["layers"]:
         rows = artifacts.read_array(folder / f"{layer}.npy")
         told = {"features": rows.shape[1], "constant_features": embedding.constant_features(rows, layer)}
-        steps = embedding.EARLY_ITERATIONS + run.iterations
+        steps = embedding.early_iterations(len(rows)) + run.iterations
         with tqdm(total=steps, desc=f"{name} {layer}", disable=None if method == "tsne" else True) as bar:
             made = embedding.embed(
                 rows, method, perplexity=settings.embed.perplexity, iterations=run.iterations, seed=settings.seed,

@@ -116,7 +116,8 @@ def test_the_same_settings_give_the_same_points_to_the_last_bit(data, made):
 @pytest.mark.parametrize("many", [pytest.param(100, id="interpolated"), pytest.param(1000, id="barnes-hut")])
 def test_any_number_of_threads_gives_the_same_points(data, monkeypatch, many):
     monkeypatch.setattr(tsne, "MANY", many)
-    monkeypatch.setattr(tsne, "EARLY_ITERATIONS", 20)
+    monkeypatch.setattr(tsne, "EARLY_FEW", 20)
+    monkeypatch.setattr(tsne, "EARLY_MANY", 20)
     _, reduced = fit_pca(data[0], seed=0)
     one, two = (tsne.fit_tsne(reduced, **(QUICK | {"iterations": 20}), threads=threads)[0] for threads in (1, 2))
     assert one.tobytes() == two.tobytes()
@@ -145,7 +146,7 @@ def test_progress_is_told(data):
     _, reduced = fit_pca(data[0], seed=0)
     told = []
     tsne.fit_tsne(reduced, **QUICK, progress=lambda step, divergence: told.append((step, divergence)))
-    assert [step for step, _ in told] == list(range(50, tsne.EARLY_ITERATIONS + 101, 50))
+    assert [step for step, _ in told] == list(range(50, tsne.EARLY_FEW + 101, 50))
     assert all(np.isfinite(divergence) for _, divergence in told)
 
 

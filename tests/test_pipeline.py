@@ -1,9 +1,11 @@
-"""The real pipeline by the real dvc commands, on the smoke budget and the sample that ships."""
+"""The real pipeline by the real dvc commands, on the smoke budget and the sample that ships; README's experiments."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -82,12 +84,6 @@ def test_act_reruns_lenet_alone_and_back_comes_from_the_cache(project):
     run(project, "git checkout -q . && dvc checkout -q")
 
 
-def test_a_grid_is_queued(project):
-    run(project, "dvc exp run --queue -S act=relu,tanh -S pool=avg,max")
-    assert run(project, "dvc queue status").count("Queued") == 4
-    run(project, "dvc queue remove --all")
-
-
 def test_plots_are_shown_once_each(project):
     data = json.loads(run(project, "dvc plots show --json"))["data"]
     names = [name.split("dvc.yaml::")[-1] for name in data]
@@ -134,3 +130,52 @@ def test_an_architecture_that_does_not_exist(project):
     assert "'alexnet'" in output
     assert "lenet" in output
     assert "Traceback" not in output
+
+
+PATIENCE = 600  # seconds for a queue to end
+
+
+def commands() -> list[str]:
+    """Every command of README's chapter on experiments."""
+    chapter = (ROOT / "README.md").read_text().split("## Experiments")[1].split("\n## ")[0]
+    lines = [
+        line.split(" # ")[0].strip()
+        for block in re.findall(r"```\n(.*?)```", chapter, re.S)
+        for line in block.splitlines()
+    ]
+    return [line for line in lines if line]
+
+
+def wait_for_the_queue(project) -> str:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        status = run(project, "dvc queue status")
+        if not re.search(r"\b(Queued|Running)\b", status.split("Worker status")[0]):
+            return status
+        time.sleep(2)
+    raise AssertionError(status)
+
+
+def test_readmes_commands_run_as_they_stand(project, tmp_path):
+    store = tmp_path / "store"
+    run(project, f"git init -q --bare '{tmp_path}/origin' && git remote add origin '{tmp_path}/origin'")
+    told = {}
+    for command in commands():
+        told[command] = run(project, command.replace("/srv/store", f"'{store}'"))
+        if "queue start" in command and not command.endswith("-j 1"):
+            status = wait_for_the_queue(project)
+            assert "Failed" not in status, run(
+                project, "dvc queue logs $(dvc queue status | awk '/Failed/ {print $1; exit}')"
+            )
+            told[command] = status
+    assert len(told) > 15
+    first, back = told["dvc exp run -n relu -S act=relu"], told["dvc exp run -S act=sigmoid"]
+    assert {name.split("@")[1].split("-")[0] for name in ran(first) if "@" in name} == {"lenet"}
+    assert "train@lenet" not in ran(back)
+    assert told["dvc queue start -j 2"].count("Success") == 4
+    assert "act" in told["dvc exp show --only-changed"]
+    assert "accuracy" in told["dvc metrics diff HEAD relu"]
+    assert "relu" in run(project, f"dvc exp list '{tmp_path}/origin'")
+    assert "lenet-relu" in run(project, "git branch")
+    assert list(store.rglob("*"))
+    assert "relu" not in run(project, "dvc exp list").split()

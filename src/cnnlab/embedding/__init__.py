@@ -14,10 +14,9 @@ from cnnlab.embedding.store import (
     save,
     summary,
 )
-from cnnlab.embedding.tsne import EARLY_ITERATIONS, check_perplexity, fit_tsne
+from cnnlab.embedding.tsne import check_perplexity, early_iterations, fit_tsne
 
 __all__ = [
-    "EARLY_ITERATIONS",
     "MEASURES",
     "METHODS",
     "TITLES",
@@ -28,6 +27,7 @@ __all__ = [
     "caption",
     "check_perplexity",
     "constant_features",
+    "early_iterations",
     "embed",
     "fit_tsne",
     "load",

@@ -15,12 +15,12 @@ import numpy as np
 from cnnlab.errors import UserError
 
 EXAGGERATION = 12.0  # of the attraction, at first
-EARLY_ITERATIONS = 250  # with that exaggeration
 START_SCALE = 1e-4  # standard deviation of the first coordinate of the start
 # From this many points on, threads gain more than they cost; and the interpolated gradient (Linderman et al. 2019) is
 # cheaper than Barnes and Hut's while the map is small. Later its grid grows with the map, and it is neither cheap nor
-# exact.
+# exact. The early exaggeration of so many points may be shorter too (docs/embeddings.md).
 MANY = 4000
+EARLY_FEW, EARLY_MANY = 250, 200  # iterations with the exaggeration
 
 # A new point is drawn to its neighbours among the old ones alone (Policar, Strazar and Zupan 2023).
 PLACE_PERPLEXITY = 5
@@ -32,6 +32,11 @@ Progress = Callable[[int, float], object]
 def neighbours_of(perplexity: float) -> int:
     """How many neighbours of each point carry its affinities."""
     return int(3 * perplexity)
+
+
+def early_iterations(pictures: int) -> int:
+    """How many iterations are made with the exaggeration, before those that are asked for."""
+    return EARLY_MANY if pictures >= MANY else EARLY_FEW
 
 
 def check_perplexity(perplexity: float, pictures: int) -> None:
@@ -54,7 +59,7 @@ def fit_tsne(
 ) -> tuple[np.ndarray, float]:
     """Embed principal components [n, kept] in the plane: float64 [n, 2], and the final KL divergence in nats.
 
-    `iterations` come after the early exaggeration's 250; `progress` is told every 50th iteration and its
+    `iterations` come after the early exaggeration; `progress` is told every 50th iteration and its
     divergence. Raises UserError where there are too few pictures for the perplexity.
     """
     from openTSNE import TSNEEmbedding, initialization
@@ -68,7 +73,7 @@ def fit_tsne(
         start, _affinities(reduced, perplexity, threads), n_jobs=threads, negative_gradient_method="bh"
     )
     early = "fft" if len(reduced) >= MANY else "bh"
-    phases = ((EARLY_ITERATIONS, EXAGGERATION, early), (iterations, 1.0, "bh"))
+    phases = ((early_iterations(len(reduced)), EXAGGERATION, early), (iterations, 1.0, "bh"))
     done = 0
     for count, exaggeration, gradient in phases:
         embedding.optimize(

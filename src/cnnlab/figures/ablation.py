@@ -30,13 +30,13 @@ def differences(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
                 axes.plot(edge, place, marker=marker, color=colour, markersize=6, clip_on=False)
         axes.plot(middle, place, marker="o", color=colour, markeredgecolor="white", markersize=7)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [f"{row['name']} ({row['baseline']})" for row in rows], **FONT)
+    axes.set_yticks(range(len(rows)), [f"{row['name']} ({row['baseline']})" for row in rows], family=FONT["family"])
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(
         "difference from the baseline in test accuracy, points; blue: the 95 % interval leaves out 0", **FONT
     )
-    axes.set_title(title, loc="left", fontsize=10, **FONT)
+    axes.set_title(title, loc="left", fontsize=10, family=FONT["family"])
     axes.grid(axis="x", color="#e4e4e4")
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):

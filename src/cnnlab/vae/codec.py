@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime as ort
 
 from cnnlab.errors import UserError
-from cnnlab.inference.session import decode, open_session
+from cnnlab.inference.session import check_values, decode, open_session
 from cnnlab.vae.latent import Gaussian
 
 BATCH = 256
 NEEDED_KEYS = frozenset({"dataset", "shape", "z_dim", "likelihood", "borders", "log_scale", "binarize", "class_names"})
+VAE_VALUES = frozenset({"shape", "z_dim", "class_names", "object_share"})
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,13 @@ class Decoder:
 
     def gaussians(self) -> list[Gaussian]:
         """The Gaussians fitted to each class's codes, in the order of the class names."""
-        return unpack_gaussians(self.meta["class_gaussians"], int(self.meta["z_dim"]))
+        try:
+            gaussians = unpack_gaussians(self.meta["class_gaussians"], self.meta["z_dim"])
+            if len(gaussians) != len(self.class_names):
+                raise ValueError("not one for each class")
+        except (KeyError, TypeError, ValueError):
+            raise UserError("the decoder's metadata class_gaussians cannot be right: run `dvc repro`.") from None
+        return gaussians
 
 
 def pack_gaussians(gaussians: Sequence[Gaussian]) -> str:
@@ -108,6 +115,10 @@ def _checked(session: ort.InferenceSession, name: str, input_name: str, outputs:
     missing = sorted(NEEDED_KEYS - meta.keys())
     if missing:
         raise UserError(f"{name} lacks the metadata {', '.join(missing)}: export it again with `dvc repro`.")
+    check_values(meta, sorted(VAE_VALUES & meta.keys()), name)
+    (size,) = (value.shape[1:] for value in session.get_inputs())
+    if size != (meta["shape"] if input_name == "image" else [meta["z_dim"]]):
+        raise UserError(f"{name}: its metadata do not fit its network: export it again with `dvc repro`.")
     return meta
 
 

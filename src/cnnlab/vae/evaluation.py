@@ -9,7 +9,7 @@ from cnnlab.data.split import choose
 from cnnlab.inference import Model
 from cnnlab.vae.codec import Decoder, Encoder
 from cnnlab.vae.frechet import frechet_distance
-from cnnlab.vae.latent import prior
+from cnnlab.vae.latent import prior, sample_in_turn
 from cnnlab.vae.measure import bounds, confidence_figures, neighbour_accuracy, reconstruction_errors
 
 JUDGED = 1000  # samples and test pictures that the classifier looks at
@@ -83,10 +83,7 @@ def _sets(
     drawn = _some(len(test), count, seed)
     sets = {"samples": decoder.images(prior(count, int(decoder.meta["z_dim"]), generator))}
     if decoder.class_names:
-        gaussians = decoder.gaussians()
-        each = -(-count // len(gaussians))
-        turns = np.stack([gaussian.sample(each, generator) for gaussian in gaussians], axis=1)
-        sets["class_samples"] = decoder.images(turns.reshape(-1, turns.shape[-1])[:count])
+        sets["class_samples"] = decoder.images(sample_in_turn(decoder.gaussians(), count, generator))
     sets |= {"reconstructions": rebuilt[drawn], "test_pictures": test[drawn]}
     return sets, train[_some(len(train), count, seed)]
 

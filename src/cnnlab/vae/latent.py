@@ -41,6 +41,17 @@ def fit_gaussians(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, clas
     return fitted
 
 
+def sample_in_turn(gaussians: list[Gaussian], n: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws from each Gaussian in turn, as many of one as of another: float64 [n, z_dim].
+
+    With the classes' Gaussians this is the density fitted to the codes after training that Ghosh et al. 2020,
+    "From variational to deterministic autoencoders", section 4, sample from in the prior's stead.
+    """
+    each = -(-n // len(gaussians))
+    turns = np.stack([gaussian.sample(each, generator) for gaussian in gaussians], axis=1)
+    return turns.reshape(-1, turns.shape[-1])[:n]
+
+
 def straight(first: np.ndarray, second: np.ndarray, alphas: np.ndarray) -> np.ndarray:
     """z = α·first + (1 − α)·second for each α, [len(alphas), z_dim]."""
     weights = np.asarray(alphas)[:, None]

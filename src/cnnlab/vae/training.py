@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from cnnlab.artifacts import DatasetInfo, Split
 from cnnlab.data.split import stratified_split
 from cnnlab.errors import UserError
 from cnnlab.params import Vae, VaeRun
-from cnnlab.training.checkpoint import Checkpoint, serialise
+from cnnlab.training.checkpoint import Checkpoint, restore, serialise
 from cnnlab.training.devices import describe
 from cnnlab.training.loop import Plan, Progress, Row, derive_seed, evaluate, fit, resident, steps_in_epoch
 from cnnlab.vae.model import VAE, build
@@ -74,7 +73,7 @@ def train_vae(
         torch.manual_seed(derive_seed(seed, "weights", 0))
         module = build(meta).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     task = VaeTask(module, settings)
-    checkpoint = Checkpoint(name, meta | asdict(info) | {"device": describe(device)}, [split.images])
+    checkpoint = Checkpoint(name, meta | asdict(info) | {"device": describe(device)}, [split.images, split.labels])
     epochs = run.steps / steps_in_epoch(len(train_index), run.batch_size)
     plan = Plan(name, epochs, run.batch_size, run.learning_rate, "modern", seed, keep=("loss", "min"))
     train, validation = (resident(split, index, device) for index in (train_index, validation_index))
@@ -114,10 +113,9 @@ def load_vae(path: str | Path) -> tuple[VAE, dict[str, Any]]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         meta = json.loads(saved["meta"])
-        module = build(meta)
-        module.load_state_dict(saved["state"])
+        module = restore(lambda: build(meta), saved["state"])
     except FileNotFoundError:
         raise UserError(f"{path} is not here: `dvc repro` trains it.") from None
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, UnpicklingError):
+    except Exception:  # a damaged file raises a dozen kinds
         raise UserError(f"{path} is not a whole VAE of cnnlab's: remove it and run `dvc repro`.") from None
     return module.eval(), meta

@@ -1,0 +1,371 @@
+"""Write docs/findings.md, the reports' claims answered, from the full-scale runs: `python benchmarks/findings.py`.
+
+Every figure of that page comes from benchmarks/results/full_scale.json, and every verdict from a rule on the figures
+that is written beside it; tests/test_findings.py holds the page to both.
+"""
+
+import base64
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab import artifacts
+from cnnlab.ablation.statistics import holm, mcnemar, paired_difference
+from cnnlab.errors import run_command
+
+RECORDS, PAGE = Path("benchmarks/results/full_scale.json"), Path("docs/findings.md")
+NOT_RUN = "not run"
+Record = dict[str, Any]
+
+
+class Runs:
+    """The recorded runs, by name and seed."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self._runs: dict[str, dict[int, Record]] = {}
+        for record in records:
+            self._runs.setdefault(record["run"], {})[record["seed"]] = record
+
+    def __contains__(self, name: str) -> bool:
+        return len(self._runs.get(name, {})) > 0
+
+    def values(self, name: str, figure: str) -> list[float]:
+        """A figure over the seeds."""
+        return [_figure(record, figure) for _, record in sorted(self._runs[name].items())]
+
+    def mean(self, name: str, figure: str) -> float:
+        """Its mean."""
+        return statistics.mean(self.values(name, figure))
+
+    def shown(self, name: str, figure: str = "test_accuracy") -> str:
+        """Mean ± standard deviation (n)."""
+        values = self.values(name, figure)
+        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.3f}{spread} (n = {len(values)})"
+
+    def paired(self, name: str, baseline: str, figure: str = "test_accuracy") -> dict[str, float] | None:
+        """The difference paired by seed; None with fewer than two common seeds."""
+        common = sorted(set(self._runs[name]) & set(self._runs[baseline]))
+        if len(common) < 2:
+            return None
+        pairs = [[_figure(self._runs[run][seed], figure) for seed in common] for run in (name, baseline)]
+        return paired_difference(*pairs) | {"n": len(common)}
+
+    def mcnemar_p(self, name: str, baseline: str) -> float | None:
+        """McNemar's p of the first common seed; None where no hits were kept."""
+        for seed in sorted(set(self._runs[name]) & set(self._runs[baseline])):
+            hits = [_hits(self._runs[run][seed]) for run in (name, baseline)]
+            if hits[0] is not None and hits[1] is not None:
+                return mcnemar(hits[0], hits[1])["p"]
+        return None
+
+    def curve(self, name: str, figure: str) -> list[float]:
+        """A curve, averaged over the seeds, epoch by epoch."""
+        return np.mean([record[f"curve_{figure}"] for record in self._runs[name].values()], axis=0).tolist()
+
+
+def _figure(record: Record, figure: str) -> float:
+    if figure == "gap":
+        return record["train_accuracy"] - record["test_accuracy"]
+    return record[figure]
+
+
+def _hits(record: Record) -> np.ndarray | None:
+    if "hits" not in record:
+        return None
+    return np.unpackbits(np.frombuffer(base64.b64decode(record["hits"]), np.uint8))[: record["n_test"]].astype(bool)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a report says, which runs it takes to answer, the rule of the verdict, and how figures answer it."""
+
+    text: str
+    needs: tuple[str, ...]
+    rule: str
+    answer: Callable[[Runs], tuple[str, str]]  # figures in words, verdict
+
+
+def points(difference: dict[str, float] | None) -> str:
+    """A paired difference in points, with its interval."""
+    if difference is None:
+        return "too few common seeds to pair"
+    low, mean, high = (100 * difference[key] for key in ("low", "mean", "high"))
+    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def clear(difference: dict[str, float] | None) -> int:
+    """1 or −1 where the interval leaves out 0, else 0."""
+    if difference is None:
+        return 0
+    return int(difference["low"] > 0) - int(difference["high"] < 0)
+
+
+def verdict(*parts: bool) -> str:
+    """holds, holds in part, or does not hold."""
+    return "holds" if all(parts) else "holds in part" if any(parts) else "does not hold"
+
+
+def _relu(runs: Runs) -> tuple[str, str]:
+    difference = runs.paired("relu", "lenet")
+    text = f"ReLU {runs.shown('relu')}, sigmoid {runs.shown('lenet')}: {points(difference)}"
+    return text, verdict(clear(difference) > 0)
+
+
+def _relu_20_near_sigmoid_50(runs: Runs) -> tuple[str, str]:
+    gap = runs.mean("lenet-report-50", "test_accuracy") - runs.mean("relu", "test_accuracy")
+    text = f"ReLU, 20 epochs {runs.shown('relu')}; sigmoid, 50 epochs {runs.shown('lenet-report-50')}"
+    text += f": {100 * gap:.1f} points apart"
+    return text, verdict(abs(gap) < 0.02)
+
+
+def _dead(runs: Runs) -> tuple[str, str]:
+    share = runs.shown("relu", "dead_relus")
+    return f"share of ReLUs that stay at 0 for 5,000 training pictures: {share}", verdict(
+        runs.mean("relu", "dead_relus") > 0
+    )
+
+
+def _gap(variant: str, baseline: str = "lenet") -> Callable[[Runs], tuple[str, str]]:
+    def answer(runs: Runs) -> tuple[str, str]:
+        gap, test = runs.paired(variant, baseline, "gap"), runs.paired(variant, baseline)
+        text = (
+            f"gap {runs.shown(variant, 'gap')} against {runs.shown(baseline, 'gap')}: {points(gap)}; "
+            f"test accuracy {points(test)}"
+        )
+        return text, verdict(clear(gap) > 0)
+
+    return answer
+
+
+def _channels(runs: Runs) -> tuple[str, str]:
+    names = ("channels-half", "lenet", "channels-double", "channels-quadruple")
+    text = "half, as it was, double, quadruple: " + ", ".join(runs.shown(name) for name in names)
+    steps = [runs.paired(after, before) for before, after in pairwise(names)]
+    grown = [clear(step) > 0 for step in steps]
+    wider = runs.paired("channels-quadruple", "lenet", "gap")
+    return f"{text}; gap, quadruple against as it was: {points(wider)}", verdict(*grown, clear(wider) <= 0)
+
+
+def _max_pool(runs: Runs) -> tuple[str, str]:
+    difference = runs.paired("max-pool", "lenet")
+    return f"max {runs.shown('max-pool')}, average {runs.shown('lenet')}: {points(difference)}", verdict(
+        clear(difference) > 0
+    )
+
+
+def _kernels(runs: Runs) -> tuple[str, str]:
+    large, small = runs.paired("kernel-7", "lenet", "gap"), runs.paired("kernel-7", "kernel-3", "gap")
+    text = f"gap of 3×3, 5×5, 7×7: {', '.join(runs.shown(name, 'gap') for name in ('kernel-3', 'lenet', 'kernel-7'))}; "
+    tests = ", ".join(runs.shown(name) for name in ("kernel-3", "lenet", "kernel-7"))
+    text += f"7×7 against 5×5 {points(large)}, against 3×3 {points(small)}; test accuracy {tests}"
+    return text, verdict(clear(large) > 0, clear(small) > 0)
+
+
+def _mynet_points(runs: Runs) -> tuple[str, str]:
+    difference = runs.paired("mynet", "mynet-plain")
+    text = f"with {runs.shown('mynet')}, without {runs.shown('mynet-plain')}: {points(difference)}"
+    worth = difference["mean"] if difference else 0.0
+    return text, verdict(clear(difference) > 0, worth > 0.05)
+
+
+def _mynet_speed(runs: Runs) -> tuple[str, str]:
+    with_norm, without = (runs.curve(name, "validation_accuracy") for name in ("mynet", "mynet-plain"))
+    reached = next((epoch + 1 for epoch, value in enumerate(with_norm) if value >= without[-1]), None)
+    if reached is None:
+        return f"in {len(with_norm)} epochs it does not come to the {without[-1]:.3f} of the network without", verdict(
+            False
+        )
+    text = f"validation accuracy {without[-1]:.3f}, where the network without ends after {len(without)} epochs, "
+    text += f"is reached in epoch {reached}"
+    return text, verdict(reached < len(without), len(without) >= 10 * reached)
+
+
+def _plain_small_kernels(runs: Runs) -> tuple[str, str]:
+    ours, lenet = runs.mean("mynet-plain", "test_accuracy"), runs.mean("relu", "test_accuracy")
+    text = (
+        f"mynet without BN, 10 epochs of 54,000 pictures: {runs.shown('mynet-plain')}; "
+        f"LeNet with ReLU, 20 epochs of 60,000: {runs.shown('relu')}"
+    )
+    return text, verdict(ours <= lenet)
+
+
+def _converged(runs: Runs) -> tuple[str, str]:
+    curve = runs.curve("lenet-report-50", "train_accuracy")
+    text = f"LeNet, sigmoid: training accuracy {curve[19]:.3f} in epoch 20, {curve[-1]:.3f} in epoch {len(curve)}"
+    return text + "; the other networks: not run", verdict(curve[-1] - curve[19] < 0.01)
+
+
+def _vgg_better(runs: Runs) -> tuple[str, str]:
+    ours, lenet = runs.mean("vgg-modern", "test_accuracy"), runs.mean("lenet-modern", "test_accuracy")
+    text = f"modern recipe, 50 epochs: VGG {runs.shown('vgg-modern')}, LeNet {runs.shown('lenet-modern')}"
+    return text, verdict(ours > lenet)
+
+
+def _vgg_fits(runs: Runs) -> tuple[str, str]:
+    gap = runs.mean("vgg-modern", "gap")
+    return f"modern recipe, 50 epochs: training less test accuracy {runs.shown('vgg-modern', 'gap')}", verdict(
+        gap < 0.02
+    )
+
+
+def _vgg_fast(runs: Runs) -> tuple[str, str]:
+    ours, lenet = (runs.mean(name, "examples_per_second") for name in ("vgg-modern", "lenet-modern"))
+    text = f"on one core of a CPU VGG takes {ours:,.0f} pictures a second, LeNet {lenet:,.0f}"
+    return text, verdict(ours > lenet)
+
+
+def _fair(runs: Runs) -> tuple[str, str]:
+    rates = (0.03, 0.1, 0.3, 0.9)
+    best = {}
+    for name in ("lenet", "relu"):
+        best[name] = max(rates, key=lambda rate, name=name: runs.mean(f"{name}@{rate:g}", "validation_accuracy"))
+    tests = {name: runs.mean(f"{name}@{rate:g}", "test_accuracy") for name, rate in best.items()}
+    text = ", ".join(
+        f"{'ReLU' if name == 'relu' else 'sigmoid'} {tests[name]:.3f} at its best rate {rate:g}"
+        for name, rate in best.items()
+    )
+    unfair = best["relu"] != 0.1 or best["lenet"] != 0.9
+    return f"of four rates, chosen on validation, one seed: {text}", verdict(unfair)
+
+
+FAIR_RUNS = tuple(f"{name}@{rate:g}" for name in ("lenet", "relu") for rate in (0.03, 0.1, 0.3, 0.9))
+INTERVAL = "the 95 % interval of the difference paired by seed lies above 0"
+CLAIMS = (
+    Claim("ReLU does better than sigmoid (LeNet, 20 epochs)", ("relu", "lenet"), INTERVAL, _relu),
+    Claim(
+        "ReLU at 20 epochs comes near sigmoid at 50", ("relu", "lenet-report-50"), "less than 2 points apart",
+        _relu_20_near_sigmoid_50,
+    ),
+    Claim(
+        "Unequal rates (0.9 and 0.1) make that comparison unfair", FAIR_RUNS,
+        "one of the two has a better rate than the one it was given", _fair,
+    ),
+    Claim("Some ReLUs die", ("relu",), "the share is above 0", _dead),
+    Claim("Batch normalisation over-fits (LeNet)", ("batch-norm", "lenet"), f"gap: {INTERVAL}", _gap("batch-norm")),
+    Claim(
+        "Accuracy grows with the channels, without over-fitting",
+        ("channels-half", "lenet", "channels-double", "channels-quadruple"),
+        f"at every step {INTERVAL}; that of the gap does not", _channels,
+    ),
+    Claim("Max pooling does better than average pooling", ("max-pool", "lenet"), INTERVAL, _max_pool),
+    Claim("Larger kernels over-fit", ("kernel-3", "lenet", "kernel-7"), f"of both gaps: {INTERVAL}", _kernels),
+    Claim(
+        "Batch normalisation is worth six points in mynet", ("mynet", "mynet-plain"),
+        f"{INTERVAL}, its mean above 5 points",
+        _mynet_points,
+    ),
+    Claim(
+        "It makes mynet converge ten times faster", ("mynet", "mynet-plain"),
+        "epochs to the other's final accuracy: fewer, and a tenth", _mynet_speed,
+    ),
+    Claim(
+        "A third convolution and small kernels alone, without batch normalisation, do not help",
+        ("mynet-plain", "relu"),
+        "mynet without it is no better than LeNet with ReLU", _plain_small_kernels,
+    ),
+    Claim("All are near convergence by 20 epochs", ("lenet-report-50",), "under 1 point more in training", _converged),
+    Claim("VGG is better than LeNet", ("vgg-modern", "lenet-modern"), "a higher test accuracy", _vgg_better),
+    Claim("VGG does not over-fit", ("vgg-modern",), "training is less than 2 points above test", _vgg_fits),
+    Claim(
+        "VGG trains faster than LeNet in spite of its size", ("vgg-modern", "lenet-modern"),
+        "more pictures a second", _vgg_fast,
+    ),
+    Claim(
+        "ResNet over-fits: 1.000 in training, .905 outside", ("resnet-report", "lenet"), f"gap: {INTERVAL}",
+        _gap("resnet-report"),
+    ),
+    Claim("NiN does badly", ("nin-report", "lenet-report-50"), "below LeNet", lambda runs: _below(runs, "nin-report")),
+    Claim(
+        "GoogLeNet is no better than LeNet", ("googlenet-report", "lenet-report-50"), "not above LeNet",
+        lambda runs: _below(runs, "googlenet-report"),
+    ),
+)  # fmt: skip
+
+
+def _below(runs: Runs, name: str) -> tuple[str, str]:
+    text = f"{runs.shown(name)} against LeNet's {runs.shown('lenet-report-50')}"
+    return text, verdict(runs.mean(name, "test_accuracy") <= runs.mean("lenet-report-50", "test_accuracy"))
+
+
+VARIANTS = (
+    "relu", "tanh", "batch-norm", "kernel-3", "kernel-7", "channels-half", "channels-double", "channels-quadruple",
+    "max-pool", "best-together",
+)  # fmt: skip
+
+
+def ablation_lines(runs: Runs) -> list[str]:
+    """The table of LeNet's variants, with Holm's correction over those that were run."""
+    paired = {name: runs.paired(name, "lenet") for name in VARIANTS if name in runs and "lenet" in runs}
+    adjusted = holm({name: found["p"] for name, found in paired.items() if found})
+    lines = [
+        "| variant | test accuracy | gap | difference, paired | p, Holm | McNemar, first seed |",
+        "|---|---|---|---|---|---|",
+    ]
+    if "lenet" in runs:
+        lines.append(f"| `lenet`, the baseline | {runs.shown('lenet')} | {runs.shown('lenet', 'gap')} | | | |")
+    for name in VARIANTS:
+        if name not in paired:
+            lines.append(f"| `{name}` | {NOT_RUN} | | | | |")
+            continue
+        p = f"{adjusted[name]:.2g}" if name in adjusted else ""
+        single = runs.mcnemar_p(name, "lenet")
+        single_text = "" if single is None else f"{single:.2g}"
+        figures = f"{runs.shown(name)} | {runs.shown(name, 'gap')} | {points(paired[name])} | {p} | {single_text}"
+        lines.append(f"| `{name}` | {figures} |")
+    return lines
+
+
+def claim_lines(runs: Runs) -> list[str]:
+    """Each claim with its figures, rule and verdict."""
+    lines = ["| claim | our figures | rule | verdict |", "|---|---|---|---|"]
+    for claim in CLAIMS:
+        figures, found = claim.answer(runs) if all(name in runs for name in claim.needs) else ("", NOT_RUN)
+        lines.append(f"| {claim.text} | {figures} | {claim.rule} | **{found}** |")
+    return lines
+
+
+PAGE_TEXT = """# The reports' claims, answered
+
+Written by `python benchmarks/findings.py` from `benchmarks/results/full_scale.json`, whose runs
+`python benchmarks/full_scale.py --runs NAME,… --seeds N` makes: settings of budget `full`. LeNet's variants and their
+baseline are trained as report B did (plain SGD at a constant rate, 60,000 pictures, 20 epochs, the last kept), mynet
+with and without batch normalisation for 10 epochs at rate 0.1 with the validation part held out. Figures are mean ±
+standard deviation over n seeds; "gap" is training accuracy (the running mean of the last epoch) less test accuracy. A
+verdict follows from the rule beside it; what was not run says so. Machines:
+
+{devices}
+
+{claims}
+
+## LeNet's ablation
+
+Against the sigmoid baseline at rate 0.9; rates of the variants follow their activation (0.1 for all but sigmoid).
+McNemar's test compares one pair of networks on 10,000 pictures and knows nothing of the spread over seeds.
+
+{ablation}
+"""
+
+
+def render(records: list[Record]) -> str:
+    """The whole page."""
+    runs = Runs(records)
+    devices = sorted({f"- {record['device']}, torch {record['torch']}" for record in records})
+    parts = {"devices": devices, "claims": claim_lines(runs), "ablation": ablation_lines(runs)}
+    return PAGE_TEXT.format(**{name: "\n".join(lines) for name, lines in parts.items()})
+
+
+def main() -> None:
+    """Read the records and write the page."""
+    artifacts.write_text(PAGE, render(json.loads(RECORDS.read_text())))
+    print(f"→ {PAGE}")
+
+
+if __name__ == "__main__":
+    run_command(main)

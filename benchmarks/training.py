@@ -1,0 +1,166 @@
+"""Training speed against the course book's own loop: `python benchmarks/training.py --networks lenet,resnet`.
+
+The other side is what a student runs: `train_ch6` of the book's package d2l, on torchvision's FashionMNIST, ToTensor
+for each picture and a DataLoader. Same network, batch and device; the wall clock over whole epochs, loading and
+evaluation on the test pictures included on both sides. The book's loop is given its best of the worker counts, thread
+counts and memory formats asked for; ours runs as it stands. Only its drawing is left out.
+
+Needs the book's package without what it pins: `uv pip install --no-deps d2l==1.0.3; uv pip install ipython`.
+"""
+
+import contextlib
+import gzip
+import io
+import itertools
+import json
+import os
+import platform
+import tempfile
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+import typer
+
+from cnnlab import artifacts, models, params
+from cnnlab.artifacts import Split
+from cnnlab.errors import UserError, run_command
+from cnnlab.training import loop
+from cnnlab.training.classification import train_classifier
+from cnnlab.training.devices import choose_device, describe
+
+BATCH = 256
+TRAIN = {"lenet": 30_000, "mynet": 10_000, "vgg": 10_000}  # pictures an epoch; the others as below
+TRAIN_ELSE, TEST_SHARE = 2_560, 6  # the test set has a sixth as many
+
+
+def main(
+    networks: str = typer.Option(",".join(models.names()), help="which, separated by commas"),
+    workers: str = typer.Option("0,1,2,4", help="of the book's DataLoader, tried for each"),
+    threads: str = typer.Option("1,2", help="of the book's loop on a CPU, tried with the best worker count"),
+    epochs: int = typer.Option(1, min=1, help="whole epochs timed"),
+    pictures: int = typer.Option(0, min=0, help="training pictures; 0: by network"),
+    repeats: int = typer.Option(2, min=1, help="runs of each side in turn; the fastest counts"),
+    device: str = typer.Option("auto", help="as in params.yaml"),
+    output: Path = typer.Option(Path("benchmarks/results/training.json"), help="where the figures go"),
+) -> None:
+    """Time both sides for each network, print a table and keep it as JSON."""
+    book, chosen = _book(), choose_device(device)
+    table = json.loads(output.read_text()) if output.exists() else {}
+    cores = torch.get_num_threads()
+    for name in networks.split(","):
+        count = pictures or TRAIN.get(name, TRAIN_ELSE)
+        train, test = _part("train", count), _part("test", max(10, count // TEST_SHARE))
+        tried = {}
+
+        def time_book(setting: tuple[int, int, bool], name=name, train=train, test=test, tried=tried) -> float:
+            torch.set_num_threads(setting[1])
+            seconds = _book_seconds(book, name, train, test, epochs, chosen, *setting)
+            torch.set_num_threads(cores)
+            tried[setting] = min(seconds, tried.get(setting, seconds))
+            return tried[setting]
+
+        best = min(((count, cores, False) for count in map(int, workers.split(","))), key=time_book)
+        others = itertools.product([best[0]], map(int, threads.split(",")), [False, True])
+        best = min([best, *(other for other in others if other != best)], key=time_book)
+        ours, theirs = [], []
+        for _ in range(repeats):
+            ours.append(_our_seconds(name, train, test, epochs, chosen))
+            theirs.append(time_book(best))
+        table[name] = {
+            "ratio": round(min(theirs) / min(ours), 3),
+            "examples_per_second": round(count * epochs / min(ours), 1),
+            "book_examples_per_second": round(count * epochs / min(theirs), 1),
+            "pictures": count, "epochs": epochs, "batch_size": BATCH,
+            "book_workers": best[0], "book_threads": best[1], "book_channels_last": best[2],
+            "device": describe(chosen), "torch": torch.__version__, "machine": platform.machine(),
+        }  # fmt: skip
+        artifacts.write_text(output, json.dumps(table, indent=1, sort_keys=True) + "\n")
+        print(f"{name:10} {table[name]['ratio']:5.2f}×  {table[name]}", flush=True)
+
+
+def _our_seconds(name: str, train: Split, test: Split, epochs: int, device: torch.device) -> float:
+    """Our loop by the report's recipe, measuring the test pictures after each epoch."""
+    loop.FEW_EPOCHS = 1  # a point of the curve each epoch, on all pictures, as the book has it
+    settings = params.load()
+    run = params.Run(epochs=epochs, batch_size=BATCH, learning_rate=0.1)
+    both = Split(np.concatenate([train.images, test.images]), np.concatenate([train.labels, test.labels]))
+    parts = np.arange(len(train.labels)), np.arange(len(train.labels), len(both.labels))
+    import cnnlab.training.classification as classification
+
+    classification.stratified_split = lambda *_: parts  # the last ones are measured on
+    begun = time.perf_counter()
+    with contextlib.redirect_stderr(io.StringIO()):
+        trained = train_classifier(
+            name, settings.options(name), artifacts.load_info("fashion_mnist"), both, run,
+            recipe="report", seed=0, held_out=0.1, device=device, validate=True, name=f"benchmark-{name}",
+        )  # fmt: skip
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - begun
+    trained.checkpoint.remove()
+    return seconds
+
+
+def _book_seconds(
+    book: types.ModuleType,
+    name: str,
+    train: Split,
+    test: Split,
+    epochs: int,
+    device: torch.device,
+    workers: int,
+    threads: int,
+    channels_last: bool,
+) -> float:
+    """The book's `train_ch6` on torchvision's data set of the same pictures."""
+    info = artifacts.load_info("fashion_mnist")
+    network: Any = models.build(name, info.shape, len(info.class_names), params.load().options(name))
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    loaders = []
+    with tempfile.TemporaryDirectory() as folder:
+        for part, split in (("train", train), ("t10k", test)):
+            _write_idx(Path(folder), part, split)
+        for is_train in (True, False):
+            data = torchvision.datasets.FashionMNIST(folder, is_train, torchvision.transforms.ToTensor())
+            loaders.append(torch.utils.data.DataLoader(data, BATCH, shuffle=is_train, num_workers=workers))
+    begun = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        book.train_ch6(network, *loaders, epochs, 0.1, device)
+    return time.perf_counter() - begun
+
+
+def _write_idx(folder: Path, part: str, split: Split) -> None:
+    """A part as the publisher's gzipped IDX files, where torchvision looks for them."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    for kind, array in (("images-idx3", split.images[:, 0]), ("labels-idx1", split.labels.astype(np.uint8))):
+        header = np.array([0x800 + array.ndim, *array.shape], ">i4").tobytes()
+        (raw / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+        with gzip.open(raw / f"{part}-{kind}-ubyte.gz", "wb", compresslevel=0) as packed:
+            packed.write(header + array.tobytes())
+
+
+def _part(part: artifacts.Part, count: int) -> Split:
+    split = artifacts.load_split("fashion_mnist", part)
+    return Split(np.array(split.images[:count]), np.array(split.labels[:count]))
+
+
+def _book() -> types.ModuleType:
+    """The book's package, without its drawing."""
+    os.environ.setdefault("MPLBACKEND", "agg")
+    try:
+        from d2l import torch as book
+    except ImportError as error:
+        raise UserError(f"the book's package is not here ({error}): {__doc__.strip().splitlines()[-1]}") from None
+    book.Animator = lambda **_: types.SimpleNamespace(add=lambda *_: None)
+    return book
+
+
+if __name__ == "__main__":
+    run_command(main)
