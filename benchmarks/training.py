@@ -157,7 +157,7 @@ def _book() -> types.ModuleType:
     try:
         from d2l import torch as book
     except ImportError as error:
-        raise UserError(f"the book's package is not here ({error}): {__doc__.strip().splitlines()[-1]}") from None
+        raise UserError(f"the book's package is not here ({error}): see the head of this file.") from None
     book.Animator = lambda **_: types.SimpleNamespace(add=lambda *_: None)
     return book
 

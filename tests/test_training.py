@@ -1,6 +1,8 @@
 """The loop: it learns, resumes to the same bytes, keeps the best by validation, stops on a loss that is not finite."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -245,3 +247,23 @@ def test_erasing_touches_the_stated_share_of_pictures_and_area():
 
 def test_no_augmentation_is_no_change(data):
     assert augment.augment(data[0], Run(epochs=1), generator()) is data[0]
+
+
+@pytest.mark.parametrize("recipe", ["modern", "report"])
+def test_training_does_not_import_torchs_compiler(recipe):
+    """It takes two seconds of every process; a change of torch that brings it back is seen here."""
+    code = f"""
+import sys, torch
+from cnnlab.training.recipe import make_optimizer
+layer = torch.nn.Linear(2, 2)
+optimizer = make_optimizer(layer, {recipe!r}, 0.1)
+before = layer.weight.clone()
+layer(torch.ones(1, 2)).sum().backward()
+optimizer.step()
+optimizer.zero_grad(set_to_none=True)
+optimizer.load_state_dict(optimizer.state_dict())
+assert (layer.weight != before).all()
+assert "torch._dynamo" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -140,12 +141,12 @@ def dead_rectifiers(classifier: Classifier, images: np.ndarray, device: torch.de
     """
     largest: dict[str, torch.Tensor] = {}
 
-    def remember(name: str, output: torch.Tensor) -> None:
+    def remember(name: str, _module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         peak = output.amax(dim=[axis for axis in range(output.ndim) if axis != 1])
         largest[name] = torch.maximum(largest[name], peak) if name in largest else peak
 
     hooks = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: remember(name, output))
+        module.register_forward_hook(partial(remember, name))
         for name, module in classifier.named_modules()
         if isinstance(module, nn.ReLU)
     ]

@@ -4,7 +4,7 @@ import typer
 
 
 def check(path: str = typer.Argument("params.yaml", help="the file to check")) -> None:
-    """Check params.yaml as a whole: every key, type and value, and each architecture's options."""
+    """Check params.yaml as a whole: every key, type and value, and the options of each architecture and ablation."""
     from cnnlab import params
 
     settings = params.load(path)
@@ -12,4 +12,8 @@ def check(path: str = typer.Argument("params.yaml", help="the file to check")) -
 
     for name in settings.models:
         check_options(name, settings.options(name))
+    for name, baseline in settings.baselines.items():
+        check_options(name, baseline.options)
+    for ablation in settings.ablations.values():
+        check_options(ablation.baseline, ablation.change)
     print(f"{path} is right: budget {settings.budget}, recipe {settings.recipe}, data set {settings.dataset}.")

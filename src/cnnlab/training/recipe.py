@@ -4,6 +4,7 @@ modern: AdamW (Loshchilov and Hutter 2019) under a one-cycle rate (Smith and Top
 steps, then down to nothing along a cosine. report: plain SGD at a constant rate, as report B.
 """
 
+import inspect
 import math
 
 import torch
@@ -42,9 +43,24 @@ def make_optimizer(module: nn.Module, recipe: Recipe, weight_decay: float) -> to
     """SGD without momentum (report) or AdamW (modern); weight decay on weights of more than one dimension only."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if recipe == "report":
-        return torch.optim.SGD(parameters, lr=1.0, fused=True)
+        return _EagerSGD(parameters, lr=1.0, fused=True)
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=1.0, fused=True)
+    return _EagerAdamW(groups, lr=1.0, fused=True)
+
+
+# torch's optimizers import its compiler at their first step, to tell it to leave them alone: two seconds of a process
+# that compiles nothing. These are the same without that.
+for _method in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+    _plain = inspect.unwrap(getattr(torch.optim.Optimizer, _method))
+    _plain.__dynamo_disable = _plain  # pyright: ignore[reportFunctionMemberAccess]
+
+
+class _EagerSGD(torch.optim.SGD):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
+class _EagerAdamW(torch.optim.AdamW):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
