@@ -4,19 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check setup verify format
+.PHONY: repro test check setup verify format report fuzz
 
 repro: setup
 	@cnnlab check
 	dvc repro
 
+report: setup
+	dvc repro report
+	@python -m webbrowser -n "file://$(CURDIR)/report/index.html"
+
 test: setup
 	@$(MAKE) --no-print-directory lint
 	pytest -p no:cacheprovider
 
+fuzz: setup
+	pytest -p no:cacheprovider tests/test_fuzz.py --hypothesis-profile=fuzz
+
 check: setup
 	@$(MAKE) --no-print-directory lint
-	pytest -q -m "not slow" -n 2
+	pytest -q -m "not slow" -n 2 --hypothesis-profile=check
 
 .PHONY: lint
 lint:

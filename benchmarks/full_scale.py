@@ -32,9 +32,7 @@ SIGMOID = {"act": "sigmoid", "norm": "none", "pool": "avg", "kernel_size": 5, "c
 BEST = SIGMOID | {"act": "relu", "norm": "batch", "pool": "max"}
 # name: architecture, recipe, options beside params.yaml's, and what differs from its budget full
 RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
-    "lenet-report-20": ("lenet", "report", SIGMOID, {"epochs": 20}),
     "lenet-report-50": ("lenet", "report", SIGMOID, {"epochs": 50}),
-    "lenet-relu-report-20": ("lenet", "report", SIGMOID | {"act": "relu"}, {"epochs": 20}),
     "lenet-modern": ("lenet", "modern", BEST, {}),
     "mynet-modern": ("mynet", "modern", {}, {}),
     "mynet-modern-20": ("mynet", "modern", {}, {"epochs": 20}),
@@ -124,7 +122,12 @@ def _ablation_record(name: str, seed: int, device_name: str) -> dict[str, Any]:
         "change": change,
         "rate": run.rate,
     }
-    record |= run.figures | _curve(run.rows) | {"hits": base64.b64encode(np.packbits(run.hits).tobytes()).decode()}
+    record |= (
+        run.figures
+        | run.timing
+        | _curve(run.rows)
+        | {"hits": base64.b64encode(np.packbits(run.hits).tobytes()).decode()}
+    )
     run.checkpoint.remove()
     return record | {"device": describe(setting.device), "torch": torch.__version__, "machine": platform.machine()}
 

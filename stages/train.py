@@ -32,7 +32,8 @@ def main(context: typer.Context, architecture: str) -> None:
     if parallel.rank() > 0:
         return
     save_classifier(artifacts.model_path(architecture), trained.classifier)
-    artifacts.write_json(artifacts.metrics_path("train", architecture), trained.metrics())
+    told = {"budget": settings.budget, "recipe": settings.recipe, "dataset": settings.dataset}
+    artifacts.write_json(artifacts.metrics_path("train", architecture), trained.metrics() | told)
     timing = trained.progress.timing() | {"device": describe(device)}
     artifacts.write_json(artifacts.metrics_path("timing", architecture), timing)
     trained.checkpoint.remove()

@@ -20,8 +20,8 @@ def main() -> None:
         figures[f"{name}_bytes"] = len(data)
     artifacts.write_json(artifacts.metrics_path("vae", "export"), figures)
     print(
-        f"vae: codes within {figures['parity_codes_largest_difference']:.1g} and logits within "
-        f"{figures['parity_logits_largest_difference']:.1g} of torch's (n={figures['parity_pictures']}) → "
+        f"vae: codes within {figures['parity_codes_within']:g} and logits within "
+        f"{figures['parity_logits_within']:g} of torch's (n={figures['parity_pictures']}) → "
         f"{artifacts.onnx_path('vae_encoder')}, {artifacts.onnx_path('vae_decoder')}; try `cnnlab sample`."
     )
 

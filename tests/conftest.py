@@ -1,6 +1,55 @@
-"""What every test shares."""
+"""What every test shares: one thread, how many inputs hypothesis tries, and which tests may be skipped."""
 
 import os
+import re
+
+import pytest
+from hypothesis import HealthCheck, settings
 
 # Small tensors gain nothing from threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# pytest --hypothesis-profile=…: `make check` takes few inputs, `make test` 500 and always the same, `make fuzz` 10,000.
+SLOW_INPUTS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+for name, inputs in (("check", 30), ("test", 500), ("fuzz", 10_000)):
+    settings.register_profile(
+        name, max_examples=inputs, deadline=None, derandomize=name != "fuzz", suppress_health_check=SLOW_INPUTS
+    )
+settings.load_profile("test")
+
+# A test may be skipped for these reasons alone; any other one fails the run, so that none is forgotten.
+ALLOWED_SKIPS = (
+    r"node and npm are not installed",
+    r"needs the whole Fashion-MNIST",
+    r"could not import 'torchvision",
+    r"playwright is not installed",
+    r"no Chromium here: ",
+    r"no small disk to fill here: mounting one needs root",
+    r"no network namespaces here, which need root and iproute2: ",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[REFUSED] = []
+
+
+REFUSED: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """List what was skipped for a reason that is not allowed; pytest's own summary (-ra) has the others."""
+    if config.stash[REFUSED]:
+        terminalreporter.section("skipped for a reason that tests/conftest.py does not allow", red=True)
+        for line in config.stash[REFUSED]:
+            terminalreporter.line(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    for report in reporter.stats.get("skipped", []) if reporter else []:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(re.search(allowed, reason) for allowed in ALLOWED_SKIPS):
+            session.config.stash[REFUSED].append(f"{report.nodeid}: {reason}")
+    if session.config.stash[REFUSED]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

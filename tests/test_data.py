@@ -1,6 +1,5 @@
 """Published data sets: their files, their sources, the sample and the splits. No test touches the network."""
 
-import contextlib
 import errno
 import gzip
 import hashlib
@@ -17,7 +16,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnlab import artifacts, params
@@ -143,16 +142,6 @@ def test_a_wrong_idx_file_is_refused(tmp_path, content, fault):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(UserError, match=fault):
         read_idx(tmp_path / "x", 2)
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.binary(max_size=64), st.booleans(), st.integers(0, 60), st.sampled_from(["x", "x.gz"]))
-def test_no_idx_file_breaks_the_reader(tmp_path_factory, noise, begin_well, cut, name):
-    content = (idx(np.zeros((3, 4))) if begin_well else b"")[: 60 - cut] + noise
-    path = tmp_path_factory.getbasetemp() / name
-    path.write_bytes(gzip.compress(content)[: 80 - cut] if name.endswith(".gz") else content)
-    with contextlib.suppress(UserError):  # any other exception fails the test
-        assert read_idx(path, 2).ndim == 2
 
 
 # --- Sources
@@ -527,20 +516,11 @@ def test_no_pickle_in_cifar_is_executed(tmp_path, call):
     assert not list(tmp_path.iterdir())
 
 
-@settings(max_examples=500, deadline=None)
-@given(st.integers(0, 400), st.binary(min_size=1, max_size=8))
-def test_no_pickle_breaks_the_cifar_reader(at, noise):
-    whole = bytearray(batch(np.zeros((1, 3, 32, 32), np.uint8), [1]))
-    whole[at : at + len(noise)] = noise
-    with contextlib.suppress(UserError):  # any other exception fails the test
-        assert cifar.parse_batch(bytes(whole), "x").images.shape[1:] == (3, 32, 32)
-
-
 # --- The catalogue, the sample, the entry
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", DATA_SETS.values(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [entry for entry in DATA_SETS.values() if entry.torchvision], ids=lambda it: it.name)
 def test_the_catalogue_agrees_with_torchvision(entry):
     datasets = pytest.importorskip("torchvision.datasets")
     known = getattr(datasets, entry.torchvision)
@@ -556,7 +536,7 @@ def test_the_catalogue_agrees_with_torchvision(entry):
 def test_the_catalogue_is_whole():
     for name, entry in DATA_SETS.items():
         assert entry.name == name
-        assert len(entry.class_names) == len(set(entry.class_names)) == 10
+        assert len(entry.class_names) == len(set(entry.class_names)) >= 2
         assert all(file.checksum.split(":")[0] in ("sha256", "md5") for file in entry.files)
     assert set(fetch.names()) == {*DATA_SETS, "folder"} == set(get_args(params.DatasetName))
 

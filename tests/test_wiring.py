@@ -93,6 +93,12 @@ def test_every_architecture_is_in_the_registry_the_settings_and_the_pipeline():
     assert sorted(settings.models) == models.names() == sorted(trained)
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_architectures_do_not_import_each_other(name):
+    others = {f"cnnlab.models.{other}" for other in models.names()} - {f"cnnlab.models.{name}"}
+    assert not imports().find_upstream_modules(f"cnnlab.models.{name}") & others
+
+
 def test_stages_are_short():
     for path in (ROOT / "stages").glob("*.py"):
         lines = path.read_text().splitlines()

@@ -1,12 +1,13 @@
 """Where every file of the project lies, in what format, and how it is written: whole or not at all."""
 
 import csv
+import glob
 import io
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -133,17 +134,28 @@ def checkpoint_dir() -> Path:
     return Path(".checkpoints")
 
 
+def benchmark_path(name: str) -> Path:
+    """What a script of benchmarks/ measured on a named machine, outside the pipeline."""
+    return Path("benchmarks/results") / f"{name}.json"
+
+
+def report_path() -> Path:
+    """The page that shows everything."""
+    return Path("report/index.html")
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends well.
 
     On any failure the temporary file is removed and what was there before stays; a full disk, a missing right
-    or a read-only folder is a UserError.
+    or a read-only folder is a UserError. What a killed process left of `path` is removed too.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -152,7 +164,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         # NumPy tells of a full disk without an errno, so every OSError counts.
         raise UserError(f"{path} could not be written: {error.strerror or error}.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses even where there is nothing to remove
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -175,11 +188,14 @@ def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is not here: `dvc repro` makes it.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        raise UserError(f"{path} is not JSON: remove it and run `dvc repro`.") from None
+    except (OSError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a JSON object: remove it and run `dvc repro`.")
+    return values
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -200,11 +216,13 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 def read_array(path: str | Path, *, mmap: bool = True) -> np.ndarray:
     """Read an .npy file, mapped into memory unless told otherwise; never unpickles."""
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
+        return array if mmap else np.array(array)
     except FileNotFoundError:
         raise UserError(f"{path} is not here: `dvc repro` makes it.") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a whole .npy file ({error}): remove it and run `dvc repro`.") from None
+    except Exception as error:  # a forged header raises a dozen kinds
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise UserError(f"{path} is not a whole .npy file ({reason}): remove it and run `dvc repro`.") from None
 
 
 def write_figure(path: str | Path, figure: "Figure", *, dpi: int = 100) -> None:
@@ -232,14 +250,28 @@ def save_dataset(info: DatasetInfo, train: Split, test: Split) -> None:
 
 def load_info(dataset: str) -> DatasetInfo:
     """Read data/NAME/dataset.json."""
-    values = read_json(dataset_dir(dataset) / "dataset.json")
-    return DatasetInfo(**{**values, "class_names": tuple(values["class_names"])})
+    path = dataset_dir(dataset) / "dataset.json"
+    values = read_json(path)
+    try:
+        return DatasetInfo(**{**values, "class_names": tuple(values["class_names"])})
+    except (KeyError, TypeError):
+        raise UserError(f"{path} does not describe a data set: remove it and run `dvc repro`.") from None
 
 
 def load_split(dataset: str, part: Part) -> Split:
     """Read one part of a data set, mapped into memory."""
     folder = dataset_dir(dataset) / part
     return Split(read_array(folder / "images.npy"), read_array(folder / "labels.npy"))
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files of `path` whose process is no more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError, OverflowError, ValueError):
+            try:
+                os.kill(int(left.name.split(".")[-2]), 0)  # sends nothing: is it there?
+            except ProcessLookupError:
+                left.unlink()
 
 
 def _rounded(key: str, value: Any) -> Any:

@@ -1,12 +1,27 @@
 """The one exception that a user's own mistake raises, and how a command ends on it."""
 
+import io
+import reprlib
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
+
 
 class UserError(Exception):
     """A mistake that the user can mend, told in one sentence: what is wrong, where, what is allowed."""
+
+
+def shown(value: object) -> str:
+    """A wrong value for an error's sentence: at most 60 characters, however long or nested it is."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = brief.maxlong = 80
+    try:
+        text = brief.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def run_command(command: Callable[..., Any], *, allow_flags: bool = False) -> NoReturn:
@@ -23,13 +38,24 @@ def run_command(command: Callable[..., Any], *, allow_flags: bool = False) -> No
 
 
 def run_app(app: Callable[[], Any]) -> NoReturn:
-    """Run a typer app, telling a UserError in one sentence (exit code 2) and Ctrl-C without a traceback (130)."""
+    """Run a typer app, telling a UserError in one sentence (exit code 2) and Ctrl-C without a traceback (130).
+
+    What the terminal's encoding cannot show is written as an escape: no stage fails for want of an arrow.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nStopped. What was finished is kept; the same command goes on from there.", file=sys.stderr)
-        sys.exit(130)
+    except MemoryError:
+        print("Error: this needs more memory than there is.", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, SystemExit) as end:  # typer makes an exit of the one, and ends with the other
+        code = end.code if isinstance(end, SystemExit) else INTERRUPTED
+        if code == INTERRUPTED:
+            print("\nStopped. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+        sys.exit(code)
     sys.exit(0)

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from cnnlab.errors import UserError
+from cnnlab.errors import UserError, shown
 
 Activation = Literal["sigmoid", "relu", "tanh", "leaky_relu", "elu", "gelu", "silu"]
 Normalisation = Literal["none", "batch"]
@@ -19,6 +18,8 @@ Recipe = Literal["modern", "report"]
 DatasetName = Literal["fashion_mnist", "mnist", "kmnist", "cifar10", "folder"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 VaeDecoder = Literal["relu", "linear"]
+
+MAX_LENGTH = 100_000  # characters of params.yaml; the one that ships has under 10,000
 
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -257,11 +258,17 @@ class Params(Block):
 def load(path: str | Path = "params.yaml") -> Params:
     """Read and check params.yaml; UserError names the key, the value and what is allowed."""
     try:
-        raw = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(MAX_LENGTH + 1)
     except FileNotFoundError:
         raise UserError(f"{path} is not here: run this in the project's root folder.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not readable YAML: {error}.") from None
+    if len(text) > MAX_LENGTH:
+        raise UserError(f"{path} is over {MAX_LENGTH:,} characters: that is no file of settings.")
+    raw = _parse(text, str(path))
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -274,12 +281,23 @@ def parse_flags(arguments: list[str]) -> dict[str, Any]:
     if len(arguments) % 2 or not all(name.startswith("--") for name in arguments[::2]):
         raise UserError(f"{' '.join(arguments)!r} is not a list of `--option value` pairs.")
     for flag, text in zip(arguments[::2], arguments[1::2], strict=True):
-        name, value = flag.removeprefix("--").replace("-", "_"), YAML(typ="safe").load(text)
+        name, value = flag.removeprefix("--").replace("-", "_"), _parse(text, flag)
         if name in flags:
             flags[name] = [*(flags[name] if isinstance(flags[name], list) else [flags[name]]), value]
         else:
             flags[name] = value
     return flags
+
+
+def _parse(text: str, source: str) -> Any:
+    """The value of a YAML text; `source` is what an error calls it."""
+    try:
+        return YAML(typ="safe").load(text)
+    except Exception as error:  # YAML's own, and what Python raises on an impossible date, number or depth
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{source} is not readable YAML: {reason if len(reason) <= 300 else reason[:297] + '...'}"
+        ) from None
 
 
 def _sentence(error: ValidationError) -> str:
@@ -296,7 +314,7 @@ def _sentence(error: ValidationError) -> str:
         text = f"the key {key!r} is missing."
     else:
         allowed = _lower(first["msg"].removeprefix("Value error, "))
-        text = f"{key} is {_shown(first['input'])}, which is not allowed: {allowed}." if first["loc"] else f"{allowed}."
+        text = f"{key} is {shown(first['input'])}, which is not allowed: {allowed}." if first["loc"] else f"{allowed}."
     more = len(faults) - 1
     return text if not more else f"{text} ({more} more fault{'s' if more > 1 else ''} after this one.)"
 
@@ -309,11 +327,6 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
             block = block.model_fields[str(part)].annotation
             block = get_args(block)[-1] if get_origin(block) is dict else block  # of a named block its type
     return list(block.model_fields)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _lower(message: str) -> str:

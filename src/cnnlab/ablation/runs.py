@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One trained seed: its curve, its figures, which test pictures it has right (bool [n_test]), its checkpoint."""
+    """One trained seed: its curve and figures, which test pictures it has right (bool [n_test]), and its seconds."""
 
     seed: int
     rate: float
@@ -50,6 +50,7 @@ class SeedRun:
     figures: dict[str, float]
     hits: np.ndarray
     checkpoint: Checkpoint
+    timing: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def run_seed(variant: Variant, setting: Setting, test: Split, seed: int, rate: f
     figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
     figures |= dead_rectifiers(trained.classifier, setting.train.images[:DEAD_SAMPLE], setting.device)
     used = trained.classifier.meta["settings"]["learning_rate"]
-    return SeedRun(seed, used, trained.progress.rows, figures, hits, trained.checkpoint)
+    progress = trained.progress
+    return SeedRun(seed, used, progress.rows, figures, hits, trained.checkpoint, progress.timing())
 
 
 def choose_rate(variant: Variant, setting: Setting) -> tuple[float, list[Checkpoint]]:

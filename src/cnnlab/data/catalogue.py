@@ -32,7 +32,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A published data set; `torchvision` names the class there that knows its addresses."""
+    """A published data set; `torchvision` names the class there that knows its addresses, "" where none does."""
 
     name: str
     class_names: tuple[str, ...]

@@ -3,7 +3,6 @@
 import io
 import pickle
 import tarfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,9 @@ def read_cifar(path: str | Path) -> tuple[Split, Split]:
                 if member.name in TRAIN + TEST and member.isreg() and member.size <= MAX_MEMBER:
                     content = archive.extractfile(member)
                     batches[member.name] = parse_batch(content.read() if content else b"", member.name)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # tarfile lets most of what can go wrong through as it is
         raise UserError(f"{path} is not a whole archive: {error}.") from None
     missing = [name for name in TRAIN + TEST if name not in batches]
     if missing:
@@ -63,14 +64,16 @@ def parse_batch(content: bytes, name: str) -> Split:
     """Read one pickled batch of pictures; UserError if it is anything else."""
     try:
         batch = _InertUnpickler(io.BytesIO(content), encoding="bytes").load()
-        labels = np.array(batch[b"labels"], dtype=np.int64)
+        labels = batch[b"labels"]
+        if not isinstance(labels, list) or not all(isinstance(label, int) for label in labels):
+            raise ValueError("not a list of numbers")  # a forged one nests lists without end
         _, shape, kind, by_column, pixels = batch[b"data"].state
         if kind.arguments[0] != b"u1" or shape != (len(labels), 3 * SIDE**2):
             raise ValueError("not bytes of that shape")
         flat = np.frombuffer(pixels, np.uint8).reshape(shape, order="F" if by_column else "C")
+        return Split(np.ascontiguousarray(flat).reshape(-1, 3, SIDE, SIDE), np.array(labels, dtype=np.int64))
     except Exception as error:  # a forged pickle can raise anything
         raise UserError(f"{name} is not a batch of CIFAR-10: {type(error).__name__}.") from None
-    return Split(np.ascontiguousarray(flat).reshape(-1, 3, SIDE, SIDE), labels)
 
 
 def _join(batches: list[Split]) -> Split:

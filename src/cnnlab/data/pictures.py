@@ -191,6 +191,8 @@ def _phrase(error: Exception) -> str:
         return "is not a picture in a known format"
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
+    if isinstance(error, OSError) and error.strerror:  # the system's, such as a name that is too long
+        return f"cannot be read ({error.strerror.lower()})"
     text = str(error).lower()
     cut = isinstance(error, EOFError) or "truncated" in text or "broken" in text
     return "is cut off" if cut else "is damaged"

@@ -29,7 +29,9 @@ def raw_dir(entry: DataSet) -> Path:
 
 
 def addresses(entry: DataSet) -> list[str]:
-    """The publisher's mirrors as torchvision knows them, each ending in a slash."""
+    """The publisher's mirrors as torchvision knows them, each ending in a slash; none of a set it does not know."""
+    if not entry.torchvision:
+        return []
     from torchvision import datasets  # costs seconds, so only where a download is needed
 
     known = getattr(datasets, entry.torchvision)

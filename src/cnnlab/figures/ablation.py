@@ -34,7 +34,8 @@ def differences(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(
-        "difference from the baseline in test accuracy, points; blue: the 95 % interval leaves out 0", **FONT
+        "difference from the baseline in test accuracy, points; blue: the 95 % interval leaves out 0",
+        family=FONT["family"],
     )
     axes.set_title(title, loc="left", fontsize=10, family=FONT["family"])
     axes.grid(axis="x", color="#e4e4e4")

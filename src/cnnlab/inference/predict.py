@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cnnlab.data.pictures import PictureError, printable, read_picture
+from cnnlab.errors import UserError
 from cnnlab.inference.calibration import is_novel
 from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import Model
@@ -97,13 +98,21 @@ def _predict_batch(
     images = pixels[: len(read)]
     logits = model.logits(images, batch=max(1, len(images)))
     probabilities = model.probabilities(logits)
-    novel = is_novel(model.meta["novelty"], images, logits)
+    novel = _novel(model, images, logits)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     for row, (place, name, inverted, transparent) in enumerate(read):
         classes = tuple(model.class_names[index] for index in order[row])
         chances = tuple(float(probabilities[row, index]) for index in order[row])
         results[place] = Answer(name, classes, chances, inverted, transparent, bool(novel[row]))
     yield from (result for result in results if result is not None)
+
+
+def _novel(model: Model, images: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Which pictures are unlike the data, bool [n]; UserError where the file's rule is none."""
+    try:
+        return is_novel(model.meta["novelty"], images, logits)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise UserError("the model's metadata novelty cannot be right: export it again with `dvc repro`.") from None
 
 
 def _is_folder(name: str) -> bool:

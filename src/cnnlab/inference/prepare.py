@@ -99,7 +99,7 @@ def _on_grid(picture: Image.Image, box: Box, size: int, share: float, background
     """
     wide, high = box[2] - box[0], box[3] - box[1]
     cell = max(wide, high) / (size * share)
-    side = int(np.ceil((size + 2) * cell))
+    side = int(np.ceil((size + 2) * cell)) + 1  # so that no sample of a small object falls beside the canvas
     left, top = (side - wide) // 2, (side - high) // 2
     fill = round(background)
     canvas = Image.new(picture.mode, (side, side), fill if picture.mode == "L" else (fill, fill, fill))

@@ -1,8 +1,9 @@
 """An exported network, opened with onnxruntime: pixels in, logits or any named output out. Needs no torch."""
 
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,23 @@ from cnnlab.metrics import softmax
 # metadata_props holds strings: these keys are plain text, every other key is JSON.
 TEXT_KEYS = frozenset({"architecture", "title", "dataset", "licence", "first_convolution", "precision"})
 NEEDED_KEYS = frozenset({"class_names", "dataset", "architecture", "shape", "temperature", "novelty", "object_share"})
+# What the metadata must be for `predict` to trust them; a foreign file may say anything.
+RIGHT_VALUES: dict[str, Callable[[Any], bool]] = {
+    "class_names": lambda names: (
+        isinstance(names, list) and all(isinstance(name, str) and name.isprintable() for name in names)
+    ),
+    "shape": lambda sizes: (
+        isinstance(sizes, list)
+        and len(sizes) == 3
+        and all(isinstance(size, int) and 1 <= size <= LARGEST_SIDE for size in sizes)
+    ),
+    "temperature": lambda value: isinstance(value, float) and 0 < value < math.inf,
+    "object_share": lambda value: value is None or (isinstance(value, float) and LEAST_SHARE <= value <= 1),
+    "novelty": lambda rule: isinstance(rule, dict),
+    "z_dim": lambda size: isinstance(size, int) and 1 <= size <= LARGEST_SIDE,
+}
+LARGEST_SIDE = 4096  # pixels
+LEAST_SHARE = 0.1  # of the side, that objects take: with less, laying a picture out would take gigabytes
 MAX_BYTES = 2**31  # a protobuf message cannot be larger
 
 
@@ -94,6 +112,7 @@ class Model:
         fits = session.get_inputs()[0].shape[1:] == meta["shape"] and isinstance(meta["class_names"], list)
         if not fits or session.get_outputs()[0].shape[1:] != [len(meta["class_names"])]:
             raise UserError(f"{name}: its metadata do not fit its network: export it again with `dvc repro`.")
+        check_values(meta, sorted(NEEDED_KEYS & RIGHT_VALUES.keys()), name)
         return cls(session, meta)
 
     @property
@@ -159,11 +178,18 @@ def decode(properties: dict[str, str], name: str) -> dict[str, Any]:
     for key, text in properties.items():
         try:
             meta[key] = text if key in TEXT_KEYS else json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, a number too long to read, or nested too deep
             if key in NEEDED_KEYS:
                 raise UserError(f"{name}: the metadata {key} is not JSON: export it again.") from None
             meta[key] = text
     return meta
+
+
+def check_values(meta: dict[str, Any], keys: Iterable[str], name: str) -> None:
+    """UserError naming those of `keys` whose value no exported file of ours can have."""
+    wrong = [key for key in keys if not RIGHT_VALUES[key](meta[key])]
+    if wrong:
+        raise UserError(f"{name}: the metadata {', '.join(wrong)} cannot be right: export it again with `dvc repro`.")
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from cnnlab.errors import UserError
+from cnnlab.errors import UserError, shown
 
 if TYPE_CHECKING:
     from cnnlab.models.blocks import Network
@@ -94,8 +94,7 @@ def _refusal(name: str, option: str, value: object, error: ValidationError) -> s
     allowed = fault["msg"][:1].lower() + fault["msg"][1:]
     choices = fault.get("ctx", {}).get("expected", "")
     near = _hint(value, [choice.strip("' ") for choice in choices.replace(" or ", ",").split(",")])
-    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
-    return f"{name}: option {option!r} is {shown}, which is not allowed{near}: {allowed}."
+    return f"{name}: option {option!r} is {shown(value)}, which is not allowed{near}: {allowed}."
 
 
 def _hint(wrong: object, right: list[str]) -> str:

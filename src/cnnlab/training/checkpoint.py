@@ -6,8 +6,8 @@ import io
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from cnnlab import artifacts
 CODE = ("training", "models", "data", "vae", "params.py", "artifacts.py")  # what a training run's result hangs on
 
 KEY_LENGTH = 16  # hexadecimal digits of the hash in a file's name
+DIGEST = hashlib.sha256().digest_size  # bytes of checksum at the beginning of the file
 FORGOTTEN = 30 * 24 * 3600  # seconds after which another setting's unfinished run is given up
 
 
@@ -36,25 +37,29 @@ class Checkpoint:
         self.path = artifacts.checkpoint_dir() / f"{name}-{key.hexdigest()[:KEY_LENGTH]}.pt"
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state, replacing the one before."""
-        artifacts.write_bytes(self.path, serialise(state))
+        """Write the state and its checksum, replacing the one before."""
+        data = serialise(state)
+        artifacts.write_bytes(self.path, hashlib.sha256(data).digest() + data)
 
     def load(self) -> dict[str, Any] | None:
-        """The saved state, or None where there is none or it can't be read (never unpickles code)."""
-        if not self.path.exists():
-            return None
+        """The saved state, or None where there is none or it is not whole, to the bit (never unpickles code)."""
         try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, UnpicklingError, ValueError):
+            saved = self.path.read_bytes()
+            if hashlib.sha256(saved[DIGEST:]).digest() != saved[:DIGEST]:  # torch itself checks no checksum
+                return None
+            state = torch.load(io.BytesIO(saved[DIGEST:]), map_location="cpu", weights_only=True)
+        except Exception:  # what is no checkpoint raises a dozen kinds
             return None
+        return state if isinstance(state, dict) else None
 
     def remove(self) -> None:
         """Forget the run, which is finished, and those of its name that nobody has gone on with for a month."""
         self.path.unlink(missing_ok=True)
-        hexadecimal = "[0-9a-f]" * KEY_LENGTH
-        for other in self.path.parent.glob(f"{glob.escape(self.name)}-{hexadecimal}.pt"):
-            if time.time() - other.stat().st_mtime > FORGOTTEN:
-                other.unlink(missing_ok=True)
+        name = f"{glob.escape(self.name)}-{'[0-9a-f]' * KEY_LENGTH}.pt"
+        for other in (*self.path.parent.glob(name), *self.path.parent.glob(f".{name}.*.tmp")):
+            with suppress(FileNotFoundError):
+                if time.time() - other.stat().st_mtime > FORGOTTEN:
+                    other.unlink()
 
 
 def serialise(state: Mapping[str, Any]) -> bytes:

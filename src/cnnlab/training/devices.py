@@ -2,6 +2,8 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -29,6 +31,15 @@ def choose_device(wanted: str) -> torch.device:
         raise UserError("device is 'mps', but there is no Apple GPU here; say `device: auto` or `device: cpu`.")
     _make_deterministic(device)
     return device
+
+
+@contextmanager
+def room_for(what: str) -> Iterator[None]:
+    """UserError where the GPU's memory does not hold what the block, or a function so decorated, puts there."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(f"the GPU's memory does not hold {what}: free it, or say `device: cpu`.") from None
 
 
 def _make_deterministic(device: torch.device) -> None:

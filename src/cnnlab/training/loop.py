@@ -21,6 +21,7 @@ from cnnlab.errors import UserError
 from cnnlab.params import Recipe
 from cnnlab.training import parallel
 from cnnlab.training.checkpoint import Checkpoint
+from cnnlab.training.devices import room_for
 from cnnlab.training.recipe import make_optimizer, rate_at
 
 Row = dict[str, float]
@@ -87,6 +88,7 @@ class Progress:
 Data = tuple[Tensor, Tensor]  # images uint8 [n, c, h, w], labels int64 [n], on the training device
 
 
+@room_for("the pictures")
 def resident(split: Split, index: np.ndarray, device: torch.device) -> Data:
     """The pictures of `index` with their labels, on the device as they are, uint8."""
     images = torch.from_numpy(np.ascontiguousarray(split.images[index]))
@@ -247,6 +249,7 @@ def _validate(task: Task, validation: Data | None, plan: Plan) -> Row:
     return {f"validation_{name}": value for name, value in evaluate(task, (images, labels), plan.seed).items()}
 
 
+@room_for(f"{EVALUATION_BATCH:,} pictures in the network")
 @torch.inference_mode()
 def evaluate(task: Task, data: Data, seed: int) -> Row:
     """The task's figures, averaged over the pictures."""

@@ -13,7 +13,7 @@ from cnnlab.artifacts import DatasetInfo, Split
 from cnnlab.data.split import stratified_split
 from cnnlab.errors import UserError
 from cnnlab.params import Vae, VaeRun
-from cnnlab.training.checkpoint import Checkpoint, restore, serialise
+from cnnlab.training.checkpoint import Checkpoint, serialise
 from cnnlab.training.devices import describe
 from cnnlab.training.loop import Plan, Progress, Row, derive_seed, evaluate, fit, resident, steps_in_epoch
 from cnnlab.vae.model import VAE, build
@@ -113,9 +113,20 @@ def load_vae(path: str | Path) -> tuple[VAE, dict[str, Any]]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         meta = json.loads(saved["meta"])
-        module = restore(lambda: build(meta), saved["state"])
+        module = _restored(meta, saved["state"])
     except FileNotFoundError:
         raise UserError(f"{path} is not here: `dvc repro` trains it.") from None
     except Exception:  # a damaged file raises a dozen kinds
         raise UserError(f"{path} is not a whole VAE of cnnlab's: remove it and run `dvc repro`.") from None
     return module.eval(), meta
+
+
+def _restored(meta: dict[str, Any], state: dict[str, torch.Tensor]) -> VAE:
+    """The VAE with its weights; ValueError where meta describes another one, before memory is taken for that."""
+    with torch.device("meta"):
+        described = {name: value.shape for name, value in build(meta).state_dict().items()}
+    if described != {name: value.shape for name, value in state.items()}:
+        raise ValueError("another network's weights")
+    module = build(meta)
+    module.load_state_dict(state)
+    return module

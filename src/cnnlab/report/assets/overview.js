@@ -1,0 +1,341 @@
+// The head of the page and its first sections: what was run, accuracy against size and time, curves.
+
+const networks = DATA.networks,
+  settings = DATA.settings,
+  dataset = DATA.dataset;
+const seedText = `seed ${settings.seed}`;
+const datasetName = dataset.title;
+const FIRST_LOOK =
+  settings.budget === "full"
+    ? null
+    : h(
+        "p",
+        { class: "note" },
+        h("b", {}, "A first look, not a finding. "),
+        `Budget ${settings.budget} trains for a fraction of the reports' length; budget full is what a conclusion takes.`,
+      );
+
+/** A value as text, or a dash where there is none. */
+const or = (value, format) => (value === undefined || value === null ? "–" : format(value));
+
+/** Fill a section: the notes on what is missing first. */
+function fill(id, ...content) {
+  const place = document.getElementById(id);
+  place.append(...(DATA.notes[id] || []).map((sentence) => note(sentence)), ...content.flat(Infinity).filter(Boolean));
+}
+
+const fillMore = (id, ...content) => document.getElementById(id).append(...content.flat(Infinity).filter(Boolean));
+
+const described = (network) => network.test.accuracy !== undefined;
+const best = networks.filter(described).toSorted((a, b) => b.test.accuracy - a.test.accuracy)[0];
+
+function masthead() {
+  const tested = networks.filter(described);
+  document
+    .getElementById("abstract")
+    .append(
+      `${listed(networks.map((n) => n.title)) || "No network"}, trained on the ${whole(dataset.n_train)} training pictures of ${datasetName} `,
+      `(${plural(dataset.class_names.length, "class", "classes")}) at budget ${settings.budget} by recipe ${settings.recipe}, ${seedText}; `,
+      `exported to ONNX, and measured on ${whole(dataset.n_test)} test pictures that no choice has seen.`,
+    );
+  const cells = [];
+  if (best)
+    cells.push([
+      "best test accuracy",
+      percent(best.test.accuracy),
+      `${best.title}; 95 % interval ${fixed(100 * best.test.accuracy_95_low, 1)} to ${percent(best.test.accuracy_95_high)}`,
+    ]);
+  const small = tested
+    .filter((n) => n.export.int8_bytes)
+    .toSorted((a, b) => a.export.int8_bytes - b.export.int8_bytes)[0];
+  if (small)
+    cells.push([
+      "smallest file",
+      megabytes(small.export.int8_bytes),
+      `${small.title}, int8, at ${percent(small.test.int8_accuracy)}`,
+    ]);
+  const fast = tested
+    .filter((n) => n.export_timing.milliseconds_batch_1)
+    .toSorted((a, b) => a.export_timing.milliseconds_batch_1 - b.export_timing.milliseconds_batch_1)[0];
+  if (fast)
+    cells.push([
+      "quickest answer",
+      `${short(1000 * fast.export_timing.milliseconds_batch_1)} µs`,
+      `${fast.title}, one picture on this run's machine`,
+    ]);
+  const times = networks.map((n) => n.timing.train_seconds).filter(Boolean);
+  if (times.length)
+    cells.push([
+      "training in all",
+      seconds(times.reduce((a, b) => a + b, 0)),
+      `${plural(times.length, "network")} on ${networks.find((n) => n.timing.device).timing.device}`,
+    ]);
+  document
+    .getElementById("glance")
+    .append(
+      ...cells.map(([name, value, detail]) =>
+        h("div", {}, h("span", {}, name), h("b", {}, value), h("small", {}, detail)),
+      ),
+    );
+}
+
+function contents() {
+  const toc = document.getElementById("toc");
+  document.querySelectorAll("main > section").forEach((section, place) => {
+    const heading = section.querySelector("h2");
+    toc.append(h("li", {}, h("a", { href: "#" + section.id }, heading.textContent)));
+    heading.prepend(h("span", { class: "number" }, String(place + 1)));
+  });
+  if (matchMedia("(max-width: 1080px)").matches) toc.parentElement.open = false;
+}
+
+function run() {
+  const shape = [dataset.channels, dataset.height, dataset.width].join(" × ");
+  fill(
+    "run",
+    h(
+      "dl",
+      { class: "facts" },
+      [
+        [
+          "data set",
+          `${datasetName}: ${whole(dataset.n_train)} training and ${whole(dataset.n_test)} test pictures, ${shape}`,
+        ],
+        ["its source", `${dataset.source}; ${dataset.licence}`],
+        [
+          "classes",
+          dataset.class_names.length > 40
+            ? `${dataset.class_names.slice(0, 40).join(", ")} and ${dataset.class_names.length - 40} more`
+            : dataset.class_names.join(", "),
+        ],
+        [
+          "budget",
+          settings.budget +
+            (settings.budget === "full" ? "" : ": short runs, so figures differ from what the networks can reach"),
+        ],
+        [
+          "recipe",
+          settings.recipe === "modern"
+            ? "modern: AdamW under a one-cycle rate, the best point by validation"
+            : "report: plain SGD at a constant rate, the last epoch",
+        ],
+        [
+          "held out",
+          settings.recipe === "modern"
+            ? `a stratified part of the training pictures validates; every choice is made on it`
+            : "nothing: under the report's recipe every training picture trains",
+        ],
+        ["seed", settings.seed],
+      ].map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+    ),
+  );
+  if (networks.length) fillMore("run", networkTable());
+}
+
+const NETWORK_COLUMNS = [
+  ["network"],
+  ["parameters", "n"],
+  ["epochs", "n"],
+  ["best at", "n"],
+  ["trained on", "n"],
+  ["training accuracy", "n"],
+  ["validation accuracy", "n"],
+  ["test accuracy", "n"],
+  ["95 % interval", "n"],
+  ["training time", "n"],
+];
+
+function networkTable() {
+  const row = ({ title, train, test, timing }) => [
+    title,
+    whole(train.parameters),
+    short(train.epochs),
+    short(train.best_epoch),
+    whole(train.n_train),
+    percent(train.train_accuracy),
+    or(train.validation_accuracy, percent),
+    or(test.accuracy, percent),
+    or(test.accuracy, () => `${fixed(100 * test.accuracy_95_low, 1)} to ${fixed(100 * test.accuracy_95_high, 1)}`),
+    or(timing.train_seconds, seconds),
+  ];
+  return tabled(
+    table(
+      "The networks and their figures",
+      NETWORK_COLUMNS,
+      networks.map((n) => ({ className: n === best ? "best" : null, cells: row(n) })),
+    ),
+    `The networks. Test accuracy of the exported file on ${whole(dataset.n_test)} pictures with Wilson's 95 % interval; one run each (n = 1), ${seedText}. The interval knows of the test pictures, not of the spread over seeds.`,
+  );
+}
+
+function size() {
+  const tested = networks.filter(described);
+  const dots = (x) =>
+    tested
+      .filter((n) => x(n))
+      .map((n) => ({
+        title: n.title,
+        x: x(n),
+        y: n.test.accuracy,
+        low: n.test.accuracy_95_low,
+        high: n.test.accuracy_95_high,
+        colour: n.colour,
+        marker: n.marker,
+      }));
+  const charts = [
+    ["parameters", (n) => n.train.parameters, compact],
+    ["multiply-adds a picture", (n) => n.export.multiply_adds, compact],
+    ["seconds of training", (n) => n.timing.train_seconds, short],
+  ]
+    .map(([xlabel, x, xformat]) => [xlabel, dots(x), xformat])
+    .filter(([, found]) => found.length)
+    .map(([xlabel, found, xformat]) =>
+      figure(
+        dotChart(found, {
+          label:
+            `Test accuracy against ${xlabel}: ` +
+            found.map((d) => `${d.title} ${percent(d.y)} at ${xformat(d.x)}`).join(", "),
+          xlabel,
+          ylabel: "test accuracy",
+          xformat,
+          yformat: percentTick,
+        }).box,
+        `Test accuracy against ${xlabel}. n = ${whole(dataset.n_test)} test pictures, 95 % intervals; one run each, ${seedText}.`,
+      ),
+    );
+  if (!charts.length) return fill("size", note("There are no tested networks to compare."));
+  return fill("size", h("div", { class: "pair three" }, charts));
+}
+
+function curves() {
+  const drawn = networks.filter((n) => n.curve.epoch);
+  if (!drawn.length) return fill("curves", note("There is no curve to draw."));
+  const hidden = new Set(),
+    state = {
+      measure: "accuracy",
+      part: "validation",
+      log: Math.max(...drawn.map((n) => n.train.epochs)) > 4 * Math.min(...drawn.map((n) => n.train.epochs)),
+    };
+  const validated = drawn.some((n) => n.curve.validation_accuracy);
+  if (!validated) state.part = "training";
+  const one = (n, part, place, faint) =>
+    n.curve[`${part}_${state.measure}`] && {
+      name: n.name,
+      title: n.title,
+      colour: n.colour,
+      marker: n.marker,
+      faint,
+      x: n.curve.epoch,
+      y: n.curve[`${part}_${state.measure}`],
+      dash: faint ? "" : DASHES[place % DASHES.length],
+    };
+  const parts = () =>
+    [
+      state.part === "both" && ["train", true],
+      state.part === "training" ? ["train", false] : ["validation", false],
+    ].filter(Boolean);
+  const chart = lineChart(
+    () => ({
+      series: parts()
+        .flatMap(([part, faint]) => drawn.map((n, place) => !hidden.has(n.name) && one(n, part, place, faint)))
+        .filter(Boolean),
+      ylabel: `${state.measure}${state.part === "both" ? "" : `, ${state.part}`}`,
+      log: state.log,
+      yformat: state.measure === "accuracy" ? percentTick : short,
+    }),
+    {
+      label:
+        "Training curves: " +
+        drawn
+          .map(
+            (n) =>
+              `${n.title} ends at ${percent((n.curve.validation_accuracy || n.curve.train_accuracy).at(-1))} after ${plural(n.train.epochs, "epoch")}`,
+          )
+          .join(", "),
+      xlabel: "epochs",
+      xformat: short,
+    },
+  );
+  const toggles = h(
+    "div",
+    { class: "legend", role: "group", "aria-label": "Networks shown" },
+    drawn.map((n, place) =>
+      h(
+        "label",
+        { class: "chip" },
+        h("input", {
+          type: "checkbox",
+          checked: true,
+          "data-toggle": n.name,
+          onchange: () => {
+            if (!hidden.delete(n.name)) hidden.add(n.name);
+            chart.redraw();
+          },
+        }),
+        h(
+          "span",
+          { class: "series", style: { "--base": n.colour } },
+          svg(
+            "svg",
+            { viewBox: "0 -7 30 14", width: 30, height: 14, "aria-hidden": "true" },
+            svg("path", { d: "M0,0H30", class: "line", "stroke-dasharray": DASHES[place % DASHES.length] }),
+            svg("path", { d: SHAPES[n.marker](4), transform: "translate(15,0)", class: "dot" }),
+          ),
+          n.title,
+        ),
+      ),
+    ),
+  );
+  return fill(
+    "curves",
+    h(
+      "div",
+      { class: "controls" },
+      picker(
+        "Measure",
+        [
+          ["accuracy", "accuracy"],
+          ["loss", "loss"],
+        ],
+        state.measure,
+        (v) => {
+          state.measure = v;
+          chart.redraw();
+        },
+      ),
+      validated &&
+        picker(
+          "Part",
+          [
+            ["validation", "validation"],
+            ["training", "training"],
+            ["both", "both"],
+          ],
+          state.part,
+          (v) => {
+            state.part = v;
+            chart.redraw();
+          },
+        ),
+      picker(
+        "Epochs",
+        [
+          ["log", "logarithmic"],
+          ["linear", "linear"],
+        ],
+        state.log ? "log" : "linear",
+        (v) => {
+          state.log = v === "log";
+          chart.redraw();
+        },
+      ),
+    ),
+    figure(
+      [toggles, chart.box],
+      (validated
+        ? "Curves on the validation part; of both, the training figures (running means in training mode) are thin. "
+        : "Training figures, running means in training mode: this recipe holds nothing out. ") +
+        `One run each (n = 1), ${seedText}; at budget ${settings.budget} the networks train for different numbers of epochs.`,
+    ),
+  );
+}

@@ -1,0 +1,65 @@
+"""Photograph report/index.html for README: `python tests/report_pictures.py` writes docs/pictures/, in Chromium."""
+
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from cnnlab import artifacts
+
+FOLDER = Path("docs/pictures")
+WIDTH, HEIGHT = 1200, 800  # pixels
+COLOURS = 128  # of the files: flat areas and type need no more
+
+
+def main() -> None:
+    """Write page.png (the head), map.png (a dot pointed at, dark) and curves.png."""
+    browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        sys.exit("Error: no Chromium here: install one, or name it in the variable CHROMIUM.")
+    with sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        for name, scheme in (("page", "light"), ("map", "dark"), ("curves", "light")):
+            page = launched.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
+            page.goto(artifacts.report_path().resolve().as_uri())
+            page.wait_for_function("document.documentElement.dataset.ready")
+            write(FOLDER / f"{name}.png", SHOTS[name](page))
+        launched.close()
+
+
+def of_map(page: Page) -> bytes:
+    """The maps, walked to a mistake by the keyboard, in the frame that a reader has."""
+    page.locator("#mistakes-only").check()
+    page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
+    page.evaluate("document.querySelector('.stage > canvas').focus({preventScroll: true})")
+    page.keyboard.press("ArrowUp")
+    picked = page.locator(".live").inner_text()
+    page.locator("#mistakes-only").evaluate("(box) => { box.checked = false; box.dispatchEvent(new Event('change')); }")
+    page.evaluate("document.getElementById('maps').scrollIntoView()")
+    print(picked)
+    return page.screenshot()
+
+
+def of_curves(page: Page) -> bytes:
+    """The section of the curves alone."""
+    return page.locator("#curves").screenshot()
+
+
+SHOTS = {"page": lambda page: page.screenshot(), "map": of_map, "curves": of_curves}
+
+
+def write(path: Path, png: bytes) -> None:
+    """Keep a picture with few colours."""
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    artifacts.write_bytes(path, buffer.getvalue())
+    print(f"{path}: {len(buffer.getvalue()) / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

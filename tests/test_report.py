@@ -1,0 +1,302 @@
+"""The page's data: what belongs to the settings is shown, what does not is named; the reports' figures beside ours."""
+
+import base64
+import io
+import json
+import re
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnlab import artifacts, params
+from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.report import reported
+from cnnlab.report.assemble import assemble
+from cnnlab.report.maps import GRID, MOST_POINTS, on_grid, sprite
+from cnnlab.report.page import render
+from cnnlab.report.sources import read
+from tests import report_lab
+from tests.report_lab import ROOT, TEST
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "]]></title>&amp; ½")
+
+
+@pytest.fixture
+def used(tmp_path, monkeypatch) -> params.Params:
+    """A laboratory in an empty folder, and its settings."""
+    monkeypatch.chdir(tmp_path)
+    settings = report_lab.settings()
+    report_lab.build(settings)
+    return settings
+
+
+def page_data(settings: params.Params) -> dict:
+    return assemble(read(settings), settings)
+
+
+def change(path, **values) -> None:
+    artifacts.write_json(path, artifacts.read_json(path) | values)
+
+
+def test_a_whole_laboratory_is_shown_without_a_note(used):
+    data = page_data(used)
+    assert data["notes"] == {}
+    lenet = data["networks"][0]
+    assert [network["name"] for network in data["networks"]] == ["lenet", "mynet"]
+    assert lenet["confusion"]["counts"] == [[7, 1, 0], [0, 8, 0], [0, 0, 8]]
+    assert lenet["confusion"]["recall"] == [0.875, 1.0, 1.0]
+    assert lenet["curve"]["epoch"] == [1.0, 2.0, 3.0, 4.0]
+    assert [feature["layer"] for feature in lenet["features"]] == ["conv1"]
+    assert data["vae"]["pictures"].keys() == {"samples"}
+
+
+def test_maps_know_each_dots_class_and_answer(used):
+    maps = page_data(used)["maps"]
+    assert maps["index"] == list(range(TEST))
+    assert maps["labels"][:4] == [0, 1, 2, 0]
+    assert maps["networks"]["lenet"]["predicted"][:4] == [1, 1, 2, 0]
+    layer = maps["networks"]["mynet"]["methods"]["tsne"]["final"]
+    assert len(layer["x"]) == len(layer["y"]) == TEST
+    assert layer["figures"] == {"accuracy": 0.75, "accuracy_features": 0.8, "worst_class": "shoe"}
+
+
+def test_a_missing_network_is_named_and_the_others_are_shown(used):
+    artifacts.metrics_path("train", "mynet").unlink()
+    data = page_data(used)
+    assert [network["name"] for network in data["networks"]] == ["lenet"]
+    assert "metrics/train/mynet.json" in data["notes"]["run"][0]
+    assert all(
+        data["notes"][section] == ["Without mynet: section 1 says why."] for section in ("curves", "maps", "onnx")
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"epochs": 99.0}, "99 epochs where params.yaml has"),
+        ({"n_train": 540}, "546 training pictures where the data set has 60"),
+        ({"n_train": 60, "n_validation": 0}, "another recipe than modern"),
+        ({"budget": "full"}, "budget full where params.yaml has quick"),
+        ({"seed": 7}, "seed 7 where params.yaml has 0"),
+    ],
+)
+def test_figures_of_another_run_are_left_out_and_named(used, figures, reason):
+    change(artifacts.metrics_path("train", "lenet"), **figures)
+    data = page_data(used)
+    assert [network["name"] for network in data["networks"]] == ["mynet"]
+    assert "lenet" not in data["maps"]["networks"]
+    assert reason in data["notes"]["run"][0]
+
+
+def test_a_test_on_other_pictures_is_left_out(used):
+    path = artifacts.test_plots_dir("lenet") / "confusion.csv"
+    rows = [{"actual": "hat", "predicted": "hat"}] * TEST
+    artifacts.write_csv(path, rows)
+    lenet = page_data(used)["networks"][0]
+    assert (lenet["test"], lenet["confusion"], lenet["mistakes"]) == ({}, None, None)
+    assert page_data(used)["notes"]["run"] == ["The test of lenet is left out: its answers are to other test pictures."]
+
+
+def test_each_missing_part_is_named_in_its_section(used):
+    (artifacts.test_plots_dir("lenet") / "worst_mistakes.png").unlink()
+    artifacts.curve_path("mynet").unlink()
+    notes = page_data(used)["notes"]
+    assert notes["mistakes"] == ["No mistakes of lenet: plots/test/lenet/worst_mistakes.png is not here."]
+    assert notes["curves"] == ["No curve of mynet: plots/train/mynet.csv is not here."]
+
+
+def test_a_map_of_other_pictures_is_left_out(used):
+    folder = artifacts.embedding_plots_dir() / "mynet-tsne"
+    rows = [{"index": 5, "class": 2, "label": "bag", "x": 0.5, "y": 1.0}]
+    artifacts.write_csv(folder / "final.csv", rows)
+    data = page_data(used)
+    assert data["maps"]["networks"]["mynet"]["methods"]["tsne"].keys() == {"conv2"}
+    assert data["notes"]["maps"] == ["Left out for mynet, as they are of other pictures: final by t-SNE."]
+
+
+def test_maps_of_another_budget_are_left_out(used):
+    fewer = report_lab.settings(
+        embed=used.embed.model_copy(update={"quick": params.EmbedBudget(pictures=50, iterations=50)})
+    )
+    assert page_data(fewer)["notes"] == {}
+    more = [{"index": 0, "class": 0, "label": "shoe", "x": 0.5, "y": 1.0}] * 7
+    for path in artifacts.embedding_plots_dir().rglob("*.csv"):
+        artifacts.write_csv(path, more)
+    data = page_data(used)
+    assert data["maps"] == {}
+    assert data["notes"]["maps"] == [
+        f"The maps are left out: none is of {used.embed.quick.pictures:,} pictures of this test set."
+    ]
+
+
+def test_the_ablation_has_a_row_for_each_variant_and_every_seed(used):
+    (group,) = page_data(used)["ablation"]
+    assert (group["baseline"], group["budget"], group["epochs"]) == ("lenet", "quick", 1.0)
+    baseline, relu = group["rows"]
+    assert (baseline["difference"], baseline["dead_relus"]) == (None, None)
+    assert (relu["difference"], relu["low"], relu["high"], relu["p_holm"]) == (0.1, -0.1, 0.3, 0.04)
+    assert relu["seeds"] == [0.7, 0.8]
+
+
+def test_an_ablation_of_another_budget_is_named_and_not_shown(used):
+    change(artifacts.metrics_path("ablation", "relu"), budget="smoke")
+    data = page_data(used)
+    assert [row["name"] for row in data["ablation"][0]["rows"]] == ["lenet"]
+    (note,) = data["notes"]["ablation"]
+    assert note == ("relu is left out: its figures are of another run (budget smoke where params.yaml has quick).")
+
+
+def test_an_ablation_that_was_not_run_is_named(used):
+    artifacts.metrics_path("ablation", "relu").unlink()
+    artifacts.ablation_table_path("csv").unlink()
+    data = page_data(used)
+    assert data["ablation"] == []
+    assert data["notes"]["ablation"] == [
+        "Not run: relu (no file in metrics/ablation/).",
+        "The comparison is missing: plots/ablations.csv is not here.",
+    ]
+
+
+def test_a_vae_of_another_length_is_left_out(used):
+    change(artifacts.metrics_path("vae", "train"), epochs=1.0)
+    data = page_data(used)
+    assert data["vae"] == {}
+    assert "steps where params.yaml has" in data["notes"]["vae"][0]
+
+
+def test_speeds_are_shown_only_of_a_network_of_the_same_size(used):
+    figures = {"machine": "a machine", "lenet multiply_adds": 500, "mynet multiply_adds": 501}
+    for name in ("lenet", "mynet"):
+        figures |= {f"{name} onnxruntime batch 1 best": "threads 2"}
+        figures |= {f"{name} onnxruntime batch 1 threads 2 p50_microseconds": 30.0}
+    artifacts.write_json(artifacts.benchmark_path("inference"), figures)
+    lenet, mynet = page_data(used)["networks"]
+    assert lenet["speed"] == {"onnxruntime": {"p50_microseconds": 30.0, "batch_1": "threads 2"}}
+    assert mynet["speed"] == {}
+
+
+def record(run: str, seed: int, accuracy: float, **more) -> dict:
+    return {"run": run, "seed": seed, "epochs": 20.0, "test_accuracy": accuracy, "device": "cpu"} | more
+
+
+ROW = {"source": "report B", "title": "LeNet", "run": "a b", "modern": "m", "epochs": "20", "note": ""}
+ROW |= {"figure": "test_accuracy", "value": "0.840", "high": ""}
+
+
+def test_reported_figures_stand_beside_mean_and_spread_of_ours():
+    (entry,) = reported.join([ROW], [record("a", 0, 0.80), record("a", 1, 0.90), record("m", 0, 0.93)])
+    assert entry["reported"] == {"test_accuracy": ["0.840"]}
+    assert entry["ours"]["n"] == 2
+    assert entry["ours"]["test_accuracy"] == [pytest.approx(0.85), pytest.approx(0.0707107)]
+    assert entry["modern"]["test_accuracy"] == [0.93, None]
+
+
+def test_runs_of_other_epochs_are_not_the_same_and_the_one_with_most_seeds_is_taken():
+    shorter = [record("a", seed, 0.5, epochs=10.0) for seed in range(5)]
+    curve = {"curve_train_accuracy": [0.1] * 20}
+    variant = {key: value for key, value in record("b", 0, 0.7, **curve).items() if key != "epochs"}
+    (entry,) = reported.join([ROW], [*shorter, variant])
+    assert (entry["ours"]["run"], entry["ours"]["n"], entry["ours"]["epochs"]) == ("b", 1, 20.0)
+
+
+def test_what_was_not_run_is_told_from_what_cannot_be():
+    (entry,) = reported.join([ROW | {"modern": ""}], [])
+    assert (entry["ours"], entry["modern"]) == ({}, None)
+
+
+def test_every_reported_row_is_one_known_figure():
+    rows = reported.reported()
+    assert {row["figure"] for row in rows} == set(reported.FIGURES)
+    keys = [(row["source"], row["title"], row["epochs"], row["figure"]) for row in rows]
+    assert len(keys) == len(set(keys))
+    for row in rows:
+        assert all(float(text) >= 0 for text in (row["value"], row["high"], row["epochs"]) if text)
+        assert row["value"] or row["note"]
+
+
+def embedded(page: str) -> dict:
+    return json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+
+
+def test_hostile_class_names_stay_inside_the_data(used):
+    report_lab.build(used, HOSTILE, channels=3)
+    data = page_data(used)
+    page = render(data)
+    assert embedded(page)["dataset"]["class_names"] == list(HOSTILE)
+    assert page.count("</script>") == 2
+    assert "<img" not in page.split("<body>")[1].split("<script>")[0]
+
+
+def test_the_page_asks_nothing_of_the_network_and_is_the_same_twice(used):
+    page = render(page_data(used))
+    assert page == render(page_data(used))
+    assert "default-src 'none'" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)|url\(|@import|fetch\(""", page)
+
+
+def test_the_stage_writes_the_page_for_a_tree_without_networks(used, monkeypatch, capsys):
+    artifacts.write_text("params.yaml", (ROOT / "params.yaml").read_text())
+    for path in artifacts.metrics_path("train", "lenet").parent.glob("*.json"):
+        path.unlink()
+    monkeypatch.setattr(sys, "argv", ["report.py"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "stages" / "report.py"), run_name="__main__")
+    assert ended.value.code == 0
+    assert "0 networks" in capsys.readouterr().out
+    data = embedded(artifacts.report_path().read_text())
+    assert data["networks"] == []
+    assert data["maps"] == {}
+
+
+def test_without_the_data_set_the_stage_ends_with_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    artifacts.write_text("params.yaml", (ROOT / "params.yaml").read_text())
+    monkeypatch.setattr(sys, "argv", ["report.py"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "stages" / "report.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "dataset.json is not here" in capsys.readouterr().err
+
+
+def test_thumbnails_lie_in_rows_on_one_sheet():
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * 50 + np.zeros((5, 3, 40, 20), np.uint8)
+    made = sprite(images)
+    assert (made["columns"], made["width"], made["height"]) == (3, 16, 32)
+    sheet = Image.open(io.BytesIO(base64.b64decode(made["uri"].split(",")[1])))
+    assert (sheet.mode, sheet.size) == ("RGB", (48, 64))
+    assert sheet.getpixel((16 + 3, 32 + 3)) == (200, 200, 200)
+
+
+def test_places_on_the_grid_keep_the_maps_shape():
+    x, y = on_grid(np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 5.0]]))
+    assert (min(x), max(x)) == (0, GRID)
+    assert y[0] - y[2] == pytest.approx(GRID / 2, abs=1)
+    assert on_grid(np.ones((2, 2)))[0] == [round(GRID / 2)] * 2
+
+
+@pytest.mark.slow
+def test_the_page_of_the_committed_figures_is_under_twelve_megabytes(tmp_path, monkeypatch):
+    """On made-up pictures of pure noise, which compress worst, as Git holds no data."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("metrics", "plots", "benchmarks", "docs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    settings = params.load(ROOT / "params.yaml")
+    sources_of = artifacts.test_plots_dir(next(iter(settings.models))) / "confusion.csv"
+    labels = [line.split(",")[0] for line in sources_of.read_text().splitlines()[1:]]
+    rows = (artifacts.embedding_plots_dir() / "lenet-pca" / "final.csv").read_text().splitlines()[1:]
+    names = dict(row.split(",")[1:3] for row in rows)
+    ordered = tuple(names[number] for number in sorted(names, key=int))
+    noise = np.random.default_rng(0).integers(0, 256, (len(labels), 1, 28, 28), dtype=np.uint8)
+    numbers = np.array([ordered.index(label) for label in labels])
+    info = DatasetInfo(settings.dataset, ordered, 1, 28, 28, "", "", True)
+    train = artifacts.read_json(artifacts.metrics_path("train", "lenet"))
+    pictures = train["n_train"] + train["n_validation"]
+    empty = Split(np.zeros((1, 1, 28, 28), np.uint8), np.zeros(pictures, np.int64))
+    artifacts.save_dataset(info, empty, Split(noise, numbers))
+    data = page_data(settings)
+    assert len(data["networks"]) == len(settings.models)
+    assert len(data["maps"]["index"]) <= MOST_POINTS
+    assert len(render(data)) < 12e6
