@@ -10,6 +10,7 @@ from cnnlab.commands.predict import predict
 from cnnlab.commands.project import project
 from cnnlab.commands.reconstruct import reconstruct
 from cnnlab.commands.sample import sample
+from cnnlab.commands.sweep import sweep
 from cnnlab.errors import run_app
 
 app = typer.Typer(
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (predict, project, features, sample, reconstruct, interpolate, models, check):
+for command in (predict, project, features, sample, reconstruct, interpolate, models, sweep, check):
     app.command()(command)
 
 

@@ -1,0 +1,111 @@
+"""What a point starts from, and the clone it is run in; no import beyond the standard library and DVC."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnlab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the points of a sweep come from and go to, the same for all of them."""
+
+    git: str  # path or URL that is cloned and that experiments are pushed to
+    ref: str  # the ref there that is checked out
+    commit: str  # the baseline of every experiment
+    dirty: bool  # whether `ref` is `commit` and, on top of it, the workspace as it was
+    remote: str  # the DVC remote: its name,
+    url: str  # and its address; options and secrets are each machine's own
+    project: str  # the project's folder on the coordinator's machine
+    home: str  # the sweep's folder there
+    token: str  # what home/token says: a worker that reads the same there shares the coordinator's disk
+
+
+def git(folder: str | Path, *arguments: str, text: str | None = None, index: Path | None = None) -> str:
+    """Run git in a folder, never asking anything; UserError with git's own reason where it fails."""
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"} | ({"GIT_INDEX_FILE": str(index)} if index else {})
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], input=text, capture_output=True, text=True, check=False, env=environment
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
+        told = told.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
+        raise UserError(f"git {arguments[0]} failed in {folder}: {told}.")
+    return done.stdout
+
+
+def shares_disk(source: Source) -> bool:
+    """Whether this machine sees the very project that the coordinator runs in, and may write there."""
+    with suppress(OSError):
+        return (Path(source.home) / "token").read_text() == source.token and os.access(source.home, os.W_OK)
+    return False
+
+
+def make_clone(source: Source, folder: Path, keep: Path) -> None:
+    """Check the sweep's commit out into `folder`, set up to take from and give to the project.
+
+    Where the coordinator's disk is seen, its cache, its raw data and its unfinished training are shared; elsewhere
+    the last two lie in `keep`, so that a machine fetches them once. Raises UserError where Git cannot be reached.
+    """
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q")
+    git(folder, "remote", "add", "origin", source.git)
+    git(folder, "fetch", "-q", "--depth", "2" if source.dirty else "1", "origin", source.ref)
+    git(folder, "-c", "advice.detachedHead=false", "checkout", "-q", source.commit)
+    if source.dirty:
+        git(folder, "restore", "--source", "FETCH_HEAD", "--staged", "--worktree", ":/")
+    git(folder, "config", "user.name", "cnnlab sweep")
+    git(folder, "config", "user.email", "sweep@localhost")
+    shared = shares_disk(source)
+    _configure(source, folder, shared)
+    (folder / ".git" / "info" / "exclude").write_text("/.checkpoints\n/data/raw\n")
+    kept = Path(source.project) if shared else keep
+    for name in ("data/raw", ".checkpoints"):
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).parent.mkdir(exist_ok=True)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(kept / name, target_is_directory=True)
+
+
+def _configure(source: Source, folder: Path, shared: bool) -> None:
+    from dvc.config import Config
+
+    local = Path(source.project) / ".dvc" / "config.local"
+    if shared and local.exists():
+        shutil.copy(local, folder / ".dvc" / "config.local")
+    known: dict[str, Any] = Config(str(folder / ".dvc"), validate=False)
+    with Config(str(folder / ".dvc"), validate=False).edit("local") as edited:
+        config: Any = edited
+        if known.get("remote", {}).get(source.remote, {}).get("url") != source.url:
+            config.setdefault("remote", {})[source.remote] = {"url": source.url}
+        # DVC's state of a clone goes with the clone: else each leaves a folder in the machine's own.
+        config.setdefault("core", {}).update(remote=source.remote, site_cache_dir=str(folder / ".dvc" / "tmp" / "site"))
+        if shared:
+            config.setdefault("cache", {})["dir"] = cache_dir(Path(source.project))
+            config["cache"]["type"] = ["reflink", "hardlink", "symlink", "copy"]
+
+
+def cache_dir(project: Path) -> str:
+    """DVC's cache of a project, absolute."""
+    from dvc.config import Config
+
+    config: dict[str, Any] = Config(str(project / ".dvc"), validate=False)
+    named = config.get("cache", {}).get("dir")
+    return str((project / ".dvc" / (named or "cache")).resolve())
+
+
+def experiment_ref(commit: str, name: str) -> str:
+    """Git's ref of an experiment, as DVC names it."""
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+
+
+def experiment_message(targets: Iterable[str]) -> str:
+    """The commit message of an experiment: the stages that were asked for."""
+    return f"sweep of {' '.join(targets)}"
