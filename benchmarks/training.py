@@ -10,6 +10,7 @@ Needs the book's package without what it pins: `uv pip install --no-deps d2l==1.
 
 import contextlib
 import gzip
+import importlib
 import io
 import itertools
 import json
@@ -155,7 +156,7 @@ def _book() -> types.ModuleType:
     """The book's package, without its drawing."""
     os.environ.setdefault("MPLBACKEND", "agg")
     try:
-        from d2l import torch as book
+        book = importlib.import_module("d2l.torch")
     except ImportError as error:
         raise UserError(f"the book's package is not here ({error}): see the head of this file.") from None
     book.Animator = lambda **_: types.SimpleNamespace(add=lambda *_: None)

@@ -15,12 +15,8 @@ def main() -> None:
     artifacts.write_csv(artifacts.ablation_table_path("csv"), rows)
     variants = [row for row in rows if row["change"] and row["rate"] == "usual"]
     seeds = sorted({row["n"] for row in variants})
-    kind = (
-        "a report's protocol"
-        if settings.budget == "full"
-        else f"a first look at budget {settings.budget}, not a finding"
-    )
-    title = f"Ablations of {', '.join(settings.baselines)}: {kind}; n={'/'.join(map(str, seeds))} seeds, paired"
+    kind = "at full scale" if settings.budget == "full" else f"a first look at budget {settings.budget}, not a finding"
+    title = f"Ablations, {kind}: difference and 95 % interval, n = {'/'.join(map(str, seeds))} seeds, paired"
     artifacts.write_figure(artifacts.ablation_table_path("png"), differences(variants, title))
     print(f"{len(variants)} variants against their baselines → {artifacts.ablation_table_path('png')}.")
 

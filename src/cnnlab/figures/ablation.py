@@ -11,9 +11,10 @@ ROW_HEIGHT = 0.3  # inches
 
 
 def differences(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """A dot and a 95 % interval for each variant; rows have name, difference, low, high, baseline (points of 0 to 1).
+    """A dot and a 95 % interval for each variant, blue where that leaves out 0.
 
-    An interval of two seeds can be wider than the picture, whose axis follows the differences: it ends in an arrow.
+    rows have name, baseline, difference, low and high (accuracies from 0 to 1). An interval of two seeds can be
+    wider than the picture, whose axis follows the differences: it ends in an arrow.
     """
     figure = new_figure(WIDTH, 1.1 + ROW_HEIGHT * len(rows))
     axes = figure.subplots()
@@ -33,11 +34,8 @@ def differences(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_yticks(range(len(rows)), [f"{row['name']} ({row['baseline']})" for row in rows], family=FONT["family"])
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(
-        "difference from the baseline in test accuracy, points; blue: the 95 % interval leaves out 0",
-        family=FONT["family"],
-    )
-    axes.set_title(title, loc="left", fontsize=10, family=FONT["family"])
+    axes.set_xlabel("points of test accuracy against the baseline", family=FONT["family"])
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, family=FONT["family"])
     axes.grid(axis="x", color="#e4e4e4")
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
