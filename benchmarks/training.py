@@ -108,7 +108,7 @@ def _our_seconds(name: str, train: Split, test: Split, epochs: int, device: torc
 
 
 def _book_seconds(
-    book: types.ModuleType,
+    book: Any,
     name: str,
     train: Split,
     test: Split,
@@ -152,7 +152,7 @@ def _part(part: artifacts.Part, count: int) -> Split:
     return Split(np.array(split.images[:count]), np.array(split.labels[:count]))
 
 
-def _book() -> types.ModuleType:
+def _book() -> Any:
     """The book's package, without its drawing."""
     os.environ.setdefault("MPLBACKEND", "agg")
     try:
