@@ -156,7 +156,7 @@ def _book() -> Any:
     """The book's package, without its drawing."""
     os.environ.setdefault("MPLBACKEND", "agg")
     try:
-        book = importlib.import_module("d2l.torch")
+        book: Any = importlib.import_module("d2l.torch")
     except ImportError as error:
         raise UserError(f"the book's package is not here ({error}): see the head of this file.") from None
     book.Animator = lambda **_: types.SimpleNamespace(add=lambda *_: None)
