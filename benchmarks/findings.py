@@ -394,9 +394,9 @@ McNemar's test compares one pair of networks on 10,000 pictures and knows nothin
 
 ## Whole runs at full scale
 
-Runs named `-modern` and `-report` have the settings of `params.yaml`'s budget `full` under that recipe; each is measured
-once on the test set. The report's three figures are its training loss, training accuracy and test accuracy ("validation"
-there).
+Runs named `-modern` and `-report` have the settings of `params.yaml`'s budget `full` under that recipe; each is
+measured once on the test set. The report's three figures are its training loss, training accuracy and test accuracy
+("validation" there).
 
 {scale}
 """
