@@ -2,12 +2,16 @@
 
 import os
 import re
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Small tensors gain nothing from threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell's background job ignores Ctrl-C, and so would every command that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pytest --hypothesis-profile=…: `make check` takes few inputs, `make test` 500 and always the same, `make fuzz` 10,000.
 SLOW_INPUTS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]

@@ -551,7 +551,6 @@ def forged_properties(draw: st.DrawFn, meta: dict[str, Any], keys: list[str]) ->
     return properties
 
 
-@pytest.mark.filterwarnings("ignore:overflow")  # of a forged temperature such as 1e100: all classes are alike then
 @given(st.data())
 def test_metadata_of_classifiers(folder, data):
     whole = classifier()
@@ -563,7 +562,7 @@ def test_metadata_of_classifiers(folder, data):
     answers = survives(lambda: list(predict.predict(model, [picture(folder)])))
     for answer in answers or []:
         assert all(name.isprintable() for name in answer.classes)
-        assert sum(model.probabilities(model.logits(np.zeros((1, *model.shape), np.uint8)))[0]) == pytest.approx(1)
+        assert all(0 <= chance <= 1 for chance in answer.probabilities)
 
 
 VAE_META = {

@@ -91,7 +91,7 @@ def test_another_clone_gives_the_same_bytes(project, tmp_path):
 def test_act_reruns_lenet_alone_and_back_comes_from_the_cache(project):
     there = run(project, "dvc exp run -S act=relu")
     assert "train@lenet" in ran(there)
-    assert {name.split("@")[1].split("-")[0] for name in ran(there)} == {"lenet"}
+    assert ran(there) - {"report"} == {name for name in ran(there) if re.search("@lenet(-pca|-tsne)?$", name)}
     back = run(project, "dvc exp run -S act=sigmoid")
     assert "train@lenet" not in ran(back)
     assert "'train@lenet' is cached" in back
@@ -174,7 +174,14 @@ def wait_for_the_queue(project) -> str:
     raise AssertionError(status)
 
 
-def test_readmes_commands_run_as_they_stand(project, tmp_path):
+@pytest.fixture
+def plain_project(project, tmp_path):
+    """The same in a folder with a plain name: DVC's queue writes the path of its cache as ASCII, and fails on an é."""
+    return Path(shutil.copytree(project, tmp_path / "my lab", symlinks=True, ignore=shutil.ignore_patterns("tmp")))
+
+
+def test_readmes_commands_run_as_they_stand(plain_project, tmp_path):
+    project = plain_project
     store = tmp_path / "store"
     run(project, f"git init -q --bare '{tmp_path}/origin' && git remote add origin '{tmp_path}/origin'")
     told = {}
