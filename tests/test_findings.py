@@ -17,6 +17,7 @@ def records(run: str, tests: list[float], train: float = 0.9) -> list[dict]:
             "seed": seed,
             "test_accuracy": test,
             "train_accuracy": train,
+            "train_loss": 0.3,
             "n_test": 10,
             "device": "cpu",
             "torch": "2",
