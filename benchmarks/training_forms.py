@@ -1,8 +1,9 @@
 """What each network wants on this machine: `python benchmarks/training_forms.py --networks lenet,vgg`.
 
-Training steps at batch 256 in several forms, taken in turn so that all meet the same noise: channels
-innermost (as we train) or outermost, compiled by torch.compile (compilation not timed), and in micro-batches
-that stay in cache (gradients added up; not where batch normalisation would see the parts). Ratios are to the first.
+Training steps at batch 256 in several forms, taken in turn so that all meet the same noise: channels innermost (as we
+train) or outermost, in bfloat16, compiled by torch.compile (compilation not timed), and in micro-batches that
+stay in cache (gradients added up; not where batch normalisation would see the parts). Memory is kept between steps in
+all of them. Ratios are to the first.
 """
 
 import json
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from cnnlab import artifacts, models, params
 from cnnlab.errors import run_command
+from cnnlab.training.devices import choose_device
 from cnnlab.training.recipe import make_optimizer
 
 BATCH, PICTURES = 256, 4096
@@ -32,6 +34,7 @@ def main(
     output: Path = typer.Option(Path("benchmarks/results/training_forms.json"), help="where the figures go"),
 ) -> None:
     """Time every form of every network and keep examples a second and ratios."""
+    choose_device("cpu")
     if threads:
         torch.set_num_threads(threads)
     split = artifacts.load_split("fashion_mnist", "train")
@@ -51,7 +54,7 @@ def main(
                 if turn:
                     best[form] = min(best[form], time.perf_counter() - begun)
         rates = {form: count * BATCH / seconds for form, seconds in best.items()}
-        reference = rates["channels_last"]
+        reference = rates["float32"]
         table[f"{name}, {torch.get_num_threads()} threads"] = {
             form: {"examples_per_second": round(rate, 1), "ratio": round(rate / reference, 3)}
             for form, rate in rates.items()
@@ -63,13 +66,15 @@ def main(
 def _forms(name: str) -> dict[str, Step]:
     """A training step of the network in each form, each with weights of its own."""
     forms = {
-        "channels_last": _step(name, torch.channels_last),
-        "contiguous": _step(name, torch.contiguous_format),
-        "compiled": _step(name, torch.channels_last, compiled=True),
+        "float32": _step(name),
+        "channels outermost": _step(name, memory_format=torch.contiguous_format),
+        "compiled": _step(name, compiled=True),
+        "bfloat16": _step(name, precision=torch.bfloat16),
+        "bfloat16, compiled": _step(name, precision=torch.bfloat16, compiled=True),
     }
     network = _network(name)
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        forms |= {f"micro-batches of {part}": _step(name, torch.channels_last, part=part) for part in (32, 64, 128)}
+        forms |= {f"micro-batches of {part}": _step(name, part=part) for part in (32, 64, 128)}
     return forms
 
 
@@ -79,7 +84,14 @@ def _network(name: str) -> nn.Module:
     return models.build(name, info.shape, len(info.class_names), params.load().options(name))
 
 
-def _step(name: str, memory_format: torch.memory_format, *, compiled: bool = False, part: int = BATCH) -> Step:
+def _step(
+    name: str,
+    *,
+    memory_format: torch.memory_format = torch.channels_last,
+    precision: torch.dtype = torch.float32,
+    compiled: bool = False,
+    part: int = BATCH,
+) -> Step:
     network: Any = _network(name).to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
     optimizer = make_optimizer(network, "report", 0.0)
     for group in optimizer.param_groups:
@@ -90,7 +102,9 @@ def _step(name: str, memory_format: torch.memory_format, *, compiled: bool = Fal
         optimizer.zero_grad(set_to_none=True)
         for first in range(0, len(images), part):
             some = images[first : first + part].contiguous(memory_format=memory_format)
-            (F.cross_entropy(forward(some), labels[first : first + part]) * (part / BATCH)).backward()
+            with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+                logits = forward(some)
+            (F.cross_entropy(logits.float(), labels[first : first + part]) * (part / BATCH)).backward()
         optimizer.step()
 
     return step

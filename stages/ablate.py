@@ -18,7 +18,7 @@ def main(
     change = settings.variant(baseline, variant) if variant else {}
     name, protocol = variant or baseline, start.at(settings.budget)
     info, train = artifacts.load_info(settings.dataset), artifacts.load_split(settings.dataset, "train")
-    setting = Setting(info, train, protocol, settings.held_out, choose_device(settings.device))
+    setting = Setting(info, train, protocol, settings.held_out, choose_device(settings.device), settings.precision)
     described = Variant(f"ablation-{name}", baseline, start.options | change)
     runs = run_variant(described, setting, artifacts.load_split(settings.dataset, "test"))
     reference, hits = {}, None

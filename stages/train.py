@@ -27,6 +27,7 @@ def main(context: typer.Context, architecture: str) -> None:
             seed=settings.seed,
             held_out=settings.held_out,
             device=device,
+            precision=settings.precision,
             on_rows=lambda rows: artifacts.write_csv(curve, rows),
         )
     if parallel.rank() > 0:

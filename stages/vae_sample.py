@@ -18,7 +18,7 @@ def main() -> None:
     judge = None  # who tells what the samples look like: a classifier of the same pictures, where there is one
     if settings.vae.dataset == settings.dataset:
         judge = Model.load(artifacts.onnx_path("mynet", "features"))
-    run = getattr(settings.vae, settings.budget)
+    run = settings.vae.at(settings.budget)
     figures, notes = evaluate(
         encoder, decoder, train, test, judge, bound_pictures=run.bound_pictures, seed=settings.seed
     )

@@ -16,7 +16,7 @@ def main() -> None:
         replace(artifacts.load_info("vae"), name=settings.vae.dataset),
         artifacts.load_split("vae", "train"),
         settings.vae,
-        getattr(settings.vae, settings.budget),
+        settings.vae.at(settings.budget),
         seed=settings.seed,
         held_out=settings.validation_share,
         device=device,

@@ -103,7 +103,7 @@ def ablation(used: params.Params, budget: str = "quick") -> None:
 
 def vae(used: params.Params) -> None:
     """A VAE trained for as many steps as the settings say."""
-    run = getattr(used.vae, used.budget)
+    run = used.vae.at(used.budget)
     epochs = run.steps / -(-54 // run.batch_size)
     artifacts.write_json(
         artifacts.metrics_path("vae", "train"), {"epochs": epochs, "n_train": 54, "seed": 0, "parameters": 10}

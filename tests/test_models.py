@@ -373,6 +373,31 @@ def test_tap_shapes_are_the_reports(name):
     assert [(key, tuple(value.shape[1:])) for key, value in taps.items()] == list(TAP_SHAPES[name].items())
 
 
+# ---- blocks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 3), (2, 3), (1, 3), (4, 4)])
+@pytest.mark.parametrize("shape", [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (5, 1, 2), (7, 2, 3)])
+def test_a_convolution_on_a_tiny_map_is_the_same_function(size, shape, monkeypatch):
+    kernel, stride, padding = shape
+    ours, plain = (
+        layer(5, 7, kernel, stride, padding, bias=stride == 1).double() for layer in (blocks.Conv2d, nn.Conv2d)
+    )
+    plain.load_state_dict(ours.state_dict())
+    x = pictures(4, (5, *size)).double()
+    calls, convolve = [], nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, input: calls.append(self) or convolve(self, input))
+    results = []
+    for layer in (ours, plain):
+        seen = x.clone().requires_grad_()
+        output = layer(seen)
+        (output**2).sum().backward()
+        results.append([output, seen.grad, *(parameter.grad for parameter in layer.parameters())])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+    assert calls == ([ours, plain] if size == (4, 4) else [plain])
+
+
 # ---- options --------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The loop: it learns, resumes to the same bytes, keeps the best by validation, stops on a loss that is not finite."""
 
 import copy
+import platform
 import subprocess
 import sys
 
@@ -9,10 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from cnnlab.artifacts import DatasetInfo
+from cnnlab.data.sample import load_sample
 from cnnlab.errors import UserError
 from cnnlab.params import Run
 from cnnlab.training import augment, loop
 from cnnlab.training.checkpoint import Checkpoint
+from cnnlab.training.classification import train_classifier
+from cnnlab.training.devices import choose_precision
 from cnnlab.training.loop import Plan, evaluate, fit, segment_ends
 from cnnlab.training.recipe import peak_rate, rate_at
 
@@ -264,6 +269,65 @@ optimizer.zero_grad(set_to_none=True)
 optimizer.load_state_dict(optimizer.state_dict())
 assert (layer.weight != before).all()
 assert "torch._dynamo" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# ---- precision and memory
+
+
+@pytest.mark.parametrize(
+    ("wanted", "native", "gains", "expected"),
+    [
+        ("auto", True, True, torch.bfloat16),
+        ("auto", True, False, torch.float32),
+        ("auto", False, True, torch.float32),
+        ("float32", True, True, torch.float32),
+        ("bfloat16", False, False, torch.bfloat16),
+    ],
+)
+def test_the_precision_is_a_fixed_rule(wanted, native, gains, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: native)
+    assert choose_precision(wanted, torch.device("cpu"), gains) == expected
+
+
+def test_bfloat16_learns_as_float32_does_and_keeps_float32_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    info = DatasetInfo("sample", tuple("0123456789"), 1, 28, 28, "MIT", "", light_on_dark=True)
+    sample = load_sample()[0]
+    runs = {}
+    for precision in ("float32", "bfloat16"):
+        runs[precision] = train_classifier(
+            "mynet", {}, info, sample, Run(epochs=2, batch_size=32, learning_rate=0.004), recipe="modern", seed=0,
+            held_out=0.2, device=torch.device("cpu"), precision=precision,
+        )  # fmt: skip
+    for precision, trained in runs.items():
+        assert trained.classifier.meta["settings"]["precision"] == precision
+        assert {value.dtype for value in trained.classifier.network.parameters()} == {torch.float32}
+        assert trained.validation["accuracy"] > 0.5
+    full, half = (run.progress.rows[0]["train_loss"] for run in runs.values())
+    assert full != half
+    assert half == pytest.approx(full, rel=0.1)
+    assert runs["float32"].checkpoint.path != runs["bfloat16"].checkpoint.path
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc hands memory back so soon")
+def test_freed_memory_is_not_faulted_in_again():
+    """A step frees and takes the same megabytes again and again; a page that comes back costs microseconds."""
+    code = """
+import resource, torch
+from cnnlab.training.devices import choose_device
+choose_device("cpu")
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step():
+    kept = [torch.ones(2_000_000) for _ in range(4)]
+for _ in range(20):
+    step()
+before = faults()
+for _ in range(20):
+    step()
+assert faults() - before < 20_000, faults() - before  # 156,000 where each step gets fresh pages
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,7 @@
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -15,6 +15,7 @@ Normalisation = Literal["none", "batch"]
 Pooling = Literal["avg", "max"]
 Budget = Literal["smoke", "quick", "full"]
 Recipe = Literal["modern", "report"]
+Precision = Literal["auto", "float32", "bfloat16"]
 DatasetName = Literal["fashion_mnist", "mnist", "kmnist", "cifar10", "folder"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 VaeDecoder = Literal["relu", "linear"]
@@ -37,6 +38,9 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+T = TypeVar("T", bound=Block)
+
+
 class Run(Block):
     """What one training run does: models.ARCH.RECIPE.BUDGET."""
 
@@ -50,20 +54,24 @@ class Run(Block):
     erase: Probability = 0.0
 
 
-class Budgets(Block):
-    """One Run for each budget."""
+class PerBudget(Block, Generic[T]):
+    """A block for each budget."""
 
-    smoke: Run
-    quick: Run
-    full: Run
+    smoke: T
+    quick: T
+    full: T
+
+    def at(self, budget: Budget) -> T:
+        """The block of one budget."""
+        return getattr(self, budget)
 
 
 class Model(Block):
     """One architecture: its own options and its runs under both recipes."""
 
     options: dict[str, Any] = {}  # the architecture checks them by its constructor
-    modern: Budgets
-    report: Budgets
+    modern: PerBudget[Run]
+    report: PerBudget[Run]
 
 
 class Protocol(Run):
@@ -79,17 +87,10 @@ class Protocol(Run):
         return Run(**{name: getattr(self, name) for name in Run.model_fields} | changes)
 
 
-class Baseline(Block):
+class Baseline(PerBudget[Protocol]):
     """What an ablation starts from: every option of a network, and the protocol of each budget."""
 
     options: dict[str, Any]
-    smoke: Protocol
-    quick: Protocol
-    full: Protocol
-
-    def at(self, budget: Budget) -> Protocol:
-        """The protocol of one budget."""
-        return getattr(self, budget)
 
 
 class Ablation(Block):
@@ -120,17 +121,10 @@ class EmbedBudget(Block):
     iterations: Annotated[int, Field(ge=50, le=10_000)]
 
 
-class Embed(Block):
+class Embed(PerBudget[EmbedBudget]):
     """PCA and t-SNE of inner layers."""
 
     perplexity: Annotated[float, Field(ge=2, le=1000)]
-    smoke: EmbedBudget
-    quick: EmbedBudget
-    full: EmbedBudget
-
-    def at(self, budget: Budget) -> EmbedBudget:
-        """The settings of one budget."""
-        return getattr(self, budget)
 
 
 class VaeRun(Block):
@@ -149,7 +143,7 @@ class Faces(Block):
     size: Annotated[int, Field(ge=28, le=96)]
 
 
-class Vae(Block):
+class Vae(PerBudget[VaeRun]):
     """The variational autoencoder."""
 
     dataset: DatasetName | Literal["lfw"]
@@ -161,9 +155,6 @@ class Vae(Block):
     warm_up: Annotated[float, Field(ge=0, le=1)]
     binarize: bool
     flip: bool
-    smoke: VaeRun
-    quick: VaeRun
-    full: VaeRun
 
     @model_validator(mode="after")
     def _grey_likelihoods(self) -> Self:
@@ -183,6 +174,7 @@ class Params(Block):
     budget: Budget
     recipe: Recipe
     device: Annotated[str, AfterValidator(_device)]
+    precision: Precision
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     dataset: DatasetName
     validation_share: Annotated[float, Field(gt=0, le=0.5)]
@@ -229,8 +221,8 @@ class Params(Block):
 
     def run(self, architecture: str) -> Run:
         """The settings of one architecture under the chosen recipe and budget."""
-        budgets: Budgets = getattr(self.model(architecture), self.recipe)
-        return getattr(budgets, self.budget)
+        budgets: PerBudget[Run] = getattr(self.model(architecture), self.recipe)
+        return budgets.at(self.budget)
 
     def variant(self, baseline: str, name: str) -> dict[str, Any]:
         """What an ablation changes of its baseline; UserError where there is no such ablation."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from cnnlab.ablation.statistics import mcnemar, mean_and_spread, paired_difference
 from cnnlab.artifacts import DatasetInfo, Split
-from cnnlab.params import Protocol
+from cnnlab.params import Precision, Protocol
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import Trained, train_classifier
 from cnnlab.training.classifier import Classifier
@@ -38,6 +38,7 @@ class Setting:
     protocol: Protocol
     held_out: float
     device: torch.device
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ def _train(variant: Variant, setting: Setting, seed: int, rate: float | None, va
     kind = f"-rate-{rate:g}" if rate else ""
     return train_classifier(
         variant.network, variant.options, setting.info, setting.train, run,
-        recipe=protocol.recipe, seed=seed, held_out=setting.held_out, device=setting.device, validate=validate,
-        name=f"{variant.name}{kind}-seed-{seed}",
+        recipe=protocol.recipe, seed=seed, held_out=setting.held_out, device=setting.device,
+        precision=setting.precision, validate=validate, name=f"{variant.name}{kind}-seed-{seed}",
     )  # fmt: skip
 
 

@@ -2,18 +2,21 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cnnlab.params import Activation, Normalisation, Pooling, Probability
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Conv2d",
     "GlobalAveragePool",
     "KernelSize",
     "Network",
@@ -53,6 +56,7 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 _SATURATING = {"sigmoid", "tanh"}
 _NOT_MONOTONE = {"gelu", "silu"}  # both dip below zero before they rise
+_TINY = 3  # pixels a side of the maps on which Conv2d is a matrix product
 
 
 def untapped(name: str, value: Tensor) -> Tensor:
@@ -72,6 +76,7 @@ class Network(nn.Module):
     embed_layers: ClassVar[tuple[str, str, str]]  # taps: conv2, the first fully connected or "pooled", final
     map_layers: ClassVar[tuple[str, ...]]  # taps whose channels are shown: raw outputs of convolutions
     first_convolution: ClassVar[str]  # key of the first layer's weights in the state dict
+    gains_from_bfloat16: ClassVar[bool] = True  # multiplications outweigh the rest: trained so where the hardware can
 
     def features(self, x: Tensor, tap: Tap) -> Tensor:
         """The convolutional part: pictures [n, c, h, w] to feature maps [n, k, i, j]."""
@@ -106,6 +111,40 @@ class Network(nn.Module):
             size = self.features(torch.zeros(1, *shape), untapped).numel()
         self.train()
         return size
+
+
+class Conv2d(nn.Conv2d):
+    """nn.Conv2d with square kernels, strides and pads, computed as one matrix product on tiny maps on a CPU.
+
+    A library's convolution is slowest there: a 3×3 kernel on a 1×1 map multiplies eight taps with padding. The
+    same function of the same weights; only the order of the sums differs.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        height, width = input.shape[2:]
+        if max(height, width) > _TINY or input.device.type != "cpu" or torch.compiler.is_exporting():
+            return super().forward(input)
+        pixels = input.permute(0, 2, 3, 1)  # [n, h, w, in]: no copy where channels are innermost
+        kernel, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
+        if kernel == 1:
+            return F.linear(pixels[:, ::stride, ::stride], self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        table, rows, columns = _tap_table(kernel, stride, padding, height, width)
+        taps = F.pad(self.weight.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, 0, 1))  # [out, taps + a zero, in]
+        outputs, _, inputs = taps.shape
+        matrix = taps.index_select(1, table).view(outputs, rows * columns, -1).transpose(0, 1)
+        bias = None if self.bias is None else self.bias.repeat(rows * columns)
+        product = F.linear(pixels.flatten(1), matrix.reshape(-1, height * width * inputs), bias)
+        return product.view(-1, rows, columns, outputs).permute(0, 3, 1, 2)
+
+
+@cache
+def _tap_table(kernel: int, stride: int, padding: int, height: int, width: int) -> tuple[Tensor, int, int]:
+    """For each output pixel and each input pixel the tap between them, kernel² where there is none; rows, columns."""
+    rows, columns = (1 + (side + 2 * padding - kernel) // stride for side in (height, width))
+    offset = padding - stride * torch.arange(max(rows, columns))[:, None] + torch.arange(max(height, width))
+    down, across = offset[:rows, None, :height, None], offset[None, :columns, None, :width]
+    tap = (down * kernel + across).where((down >= 0) & (down < kernel) & (across >= 0) & (across < kernel), kernel**2)
+    return tap.flatten(), rows, columns
 
 
 class GlobalAveragePool(nn.Module):

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.blocks import GlobalAveragePool, Network, Shape, Tap, activate_and_pool, initialise
+from cnnlab.models.blocks import Conv2d, GlobalAveragePool, Network, Shape, Tap, activate_and_pool, initialise
 
 # The Inception blocks of table 1: outputs of the branches 1×1, 1×1→3×3, 1×1→5×5 and pool→1×1.
 BLOCKS = {
@@ -107,5 +107,5 @@ def _halve() -> nn.MaxPool2d:
 
 def _convolution(inputs: int, outputs: int, kernel_size: int, relu: bool) -> list[nn.Module]:
     """A convolution that keeps the side, and its ReLU, in place since nothing taps inside a block."""
-    convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
+    convolution = Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
     return [convolution, nn.ReLU(inplace=True)] if relu else [convolution]

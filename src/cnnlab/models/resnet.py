@@ -7,6 +7,7 @@ convolution although normalisation follows, and no normalisation on the 1×1 con
 from torch import Tensor, nn
 
 from cnnlab.models.blocks import (
+    Conv2d,
     GlobalAveragePool,
     Network,
     Shape,
@@ -25,13 +26,13 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride=stride, padding=1)
+        self.conv1 = Conv2d(inputs, width, 3, stride=stride, padding=1)
         self.bn1 = nn.BatchNorm2d(width)
         self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = Conv2d(width, width, 3, padding=1)
         self.bn2 = nn.BatchNorm2d(width)
         changes = stride != 1 or inputs != width
-        self.shortcut = nn.Conv2d(inputs, width, 1, stride=stride) if changes else nn.Identity()
+        self.shortcut = Conv2d(inputs, width, 1, stride=stride) if changes else nn.Identity()
         self.act2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor, tap: Tap = untapped) -> Tensor:

@@ -55,7 +55,7 @@ def foreign_vae(vae: Vae, settings: Params) -> str:
     stated = _stated(vae.train, settings, ("budget", "seed"))
     if stated:
         return stated
-    run = getattr(settings.vae, settings.budget)
+    run = settings.vae.at(settings.budget)
     steps = round(vae.train["epochs"] * math.ceil(vae.train["n_train"] / run.batch_size))
     return "" if abs(steps - run.steps) <= 1 else f"{steps:,} steps where params.yaml has {run.steps:,}"
 

@@ -12,11 +12,11 @@ from cnnlab import models
 from cnnlab.artifacts import DatasetInfo, Split
 from cnnlab.data.split import stratified_split
 from cnnlab.models.blocks import initialise_xavier
-from cnnlab.params import Recipe, Run
+from cnnlab.params import Precision, Recipe, Run
 from cnnlab.training import parallel
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classifier import Classifier, ClassifierTask
-from cnnlab.training.devices import describe
+from cnnlab.training.devices import choose_precision, describe
 from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit, resident
 from cnnlab.training.recipe import peak_rate
 
@@ -68,6 +68,7 @@ def train_classifier(
     seed: int,
     held_out: float,
     device: torch.device,
+    precision: Precision = "auto",
     validate: bool | None = None,
     name: str | None = None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
@@ -87,25 +88,30 @@ def train_classifier(
     mean, std = _moments(train, recipe)
     classifier = _build(architecture, options, info, mean, std, recipe, seed).to(device)
     rate = peak_rate(run, recipe, str(options.get("act", "relu")))
-    settings = {"architecture": architecture, "options": dict(options), "recipe": recipe, "seed": seed}
-    settings |= asdict(info) | run.model_dump() | {"learning_rate": rate, "held_out": held_out}
-    settings |= {"validate": validate, "device": describe(device), "processes": parallel.processes()}
-    checkpoint = Checkpoint(name, settings, [split.images, split.labels])
+    multiplied_in = choose_precision(precision, device, classifier.network.gains_from_bfloat16)
+    settings = run.model_dump() | {"learning_rate": rate, "recipe": recipe, "precision": _word(multiplied_in)}
+    surroundings = {"architecture": architecture, "options": dict(options), "seed": seed, "held_out": held_out}
+    surroundings |= {"validate": validate, "device": describe(device), "processes": parallel.processes()}
+    checkpoint = Checkpoint(name, settings | surroundings | asdict(info), [split.images, split.labels])
     plan = Plan(
         name, run.epochs, run.batch_size, rate, recipe, seed, run.weight_decay,
         keep=("accuracy", "max") if recipe == "modern" else None,
     )  # fmt: skip
-    task = ClassifierTask(classifier, run)
+    task = ClassifierTask(classifier, run, multiplied_in)
     progress = fit(task, train, validation if validate else None, plan, checkpoint=checkpoint, on_rows=on_rows)
     figures = evaluate(task, validation, seed) if validate else {}
     classifier.meta |= {
-        "settings": run.model_dump() | {"learning_rate": rate, "recipe": recipe, "epochs": run.epochs},
+        "settings": settings,
         "seed": seed,
         "validation_share": held_out,
         "validation_accuracy": figures.get("accuracy"),
         "validation_loss": figures.get("loss"),
     }
     return Trained(classifier.eval(), progress, figures, len(train_index), len(validation_index), checkpoint)
+
+
+def _word(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
 
 
 def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:

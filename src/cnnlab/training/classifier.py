@@ -47,16 +47,20 @@ class Classifier(nn.Module):
 class ClassifierTask:
     """Cross-entropy on augmented batches; the curve shows loss and accuracy."""
 
-    def __init__(self, classifier: Classifier, run: Run) -> None:
+    def __init__(self, classifier: Classifier, run: Run, precision: torch.dtype = torch.float32) -> None:
         self.module = classifier
         self.run = run
+        self.precision = precision
         self._replica = parallel.replicate(classifier)
 
     def objective(
         self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean cross-entropy (smoothed as the run says) of the augmented batch, and the summed figures."""
-        logits = self._replica(_innermost_channels(augment(images, self.run, generator)))
+        pictures = _innermost_channels(augment(images, self.run, generator))
+        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
+            logits = self._replica(pictures)
+        logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.run.label_smoothing)
         return loss, {"loss": loss * len(labels), "accuracy": (logits.argmax(1) == labels).sum()}
 

@@ -1,5 +1,6 @@
 """Which device trains, and how it is kept deterministic."""
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 import torch
 
 from cnnlab.errors import UserError
+from cnnlab.params import Precision
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -30,7 +34,25 @@ def choose_device(wanted: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device is 'mps', but there is no Apple GPU here; say `device: auto` or `device: cpu`.")
     _make_deterministic(device)
+    _keep_freed_memory()
     return device
+
+
+def choose_precision(wanted: Precision, device: torch.device, gains: bool) -> torch.dtype:
+    """What a network's multiplications are made in while it trains; weights, loss and measurements stay float32.
+
+    auto is a fixed rule, never a timing: bfloat16 where the device multiplies it natively (NVIDIA since Ampere,
+    CPUs with AMX) and the network gains.
+    """
+    if wanted == "auto":
+        wanted = "bfloat16" if gains and _multiplies_bfloat16(device) else "float32"
+    return getattr(torch, wanted)
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 @contextmanager
@@ -48,6 +70,14 @@ def _make_deterministic(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what a step frees for the next one, rather than hand megabytes back and fault them in again."""
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def describe(device: torch.device) -> str:
