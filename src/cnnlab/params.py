@@ -170,7 +170,7 @@ class Params(Block):
     norm: Normalisation
     pool: Pooling
     kernel_size: Literal[1, 3, 5, 7, 9, 11]
-    channels: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
+    channels: Annotated[list[Annotated[int, Field(ge=1, le=512)]], Field(min_length=2, max_length=2)]
     budget: Budget
     recipe: Recipe
     device: Annotated[str, AfterValidator(_device)]

@@ -42,7 +42,7 @@ def _odd(size: int) -> int:
 
 Shape = tuple[int, int, int]  # channels, height, width
 Tap = Callable[[str, Tensor], Tensor]  # told a name and a tensor, gives the tensor back
-Width = Annotated[int, Field(ge=1, le=1024)]  # output channels of a convolution
+Width = Annotated[int, Field(ge=1, le=512)]  # output channels of a convolution
 KernelSize = Annotated[int, Field(ge=1, le=11), AfterValidator(_odd)]  # pixels
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
