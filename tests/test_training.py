@@ -331,3 +331,17 @@ assert faults() - before < 20_000, faults() - before  # 156,000 where each step 
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_numbers_too_small_to_matter_count_as_zero():
+    """The gradients of a network that does not start to learn would take a CPU a hundred times as long."""
+    code = """
+import torch
+from cnnlab.training.devices import choose_device
+tiny = torch.full((1000,), 1e-30)
+assert (tiny * 1e-10).any()
+choose_device("cpu")
+assert not (tiny * 1e-10).any()
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

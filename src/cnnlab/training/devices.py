@@ -35,6 +35,7 @@ def choose_device(wanted: str) -> torch.device:
         raise UserError("device is 'mps', but there is no Apple GPU here; say `device: auto` or `device: cpu`.")
     _make_deterministic(device)
     _keep_freed_memory()
+    torch.set_flush_denormal(True)  # a dead layer's gradients fall below 1e-38, where a CPU is a hundred times slower
     return device
 
 
