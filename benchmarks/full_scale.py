@@ -99,7 +99,7 @@ def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
     record |= trained.progress.timing() | _curve(trained.progress.rows)
     record |= {"settings": trained.classifier.meta["settings"], "options": trained.classifier.meta["options"]}
     trained.checkpoint.remove()
-    return record | {"device": describe(device), "torch": torch.__version__, "machine": platform.machine()}
+    return record | _surroundings(device)
 
 
 def _ablation_record(name: str, seed: int, device_name: str) -> dict[str, Any]:
@@ -129,7 +129,11 @@ def _ablation_record(name: str, seed: int, device_name: str) -> dict[str, Any]:
         | {"hits": base64.b64encode(np.packbits(run.hits).tobytes()).decode()}
     )
     run.checkpoint.remove()
-    return record | {"device": describe(setting.device), "torch": torch.__version__, "machine": platform.machine()}
+    return record | _surroundings(setting.device)
+
+
+def _surroundings(device: torch.device) -> dict[str, str]:
+    return {"device": describe(device), "torch": torch.__version__, "machine": platform.machine()}
 
 
 def _curve(rows: list[Row]) -> dict[str, Any]:

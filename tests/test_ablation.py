@@ -16,7 +16,7 @@ from cnnlab.ablation import runs
 from cnnlab.ablation.runs import Setting, Variant, choose_rate, dead_rectifiers, run_variant
 from cnnlab.ablation.statistics import holm, mcnemar, mean_and_spread, paired_difference
 from cnnlab.ablation.table import table
-from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.artifacts import DatasetInfo
 from cnnlab.data.sample import load_sample
 from cnnlab.errors import UserError
 from cnnlab.figures.ablation import differences
@@ -143,11 +143,6 @@ def test_dead_rectifiers_are_counted():
     assert before < 84 / (6 + 16 + 120 + 84) <= after
     sigmoid = Classifier(models.build("lenet", (1, 28, 28), 10, LENET | {"act": "sigmoid"}), [0.0], [1.0], {})
     assert dead_rectifiers(sigmoid, images, torch.device("cpu")) == {}
-
-
-def test_the_split_of_a_setting_is_the_training_part(setting):
-    assert isinstance(setting.train, Split)
-    assert not hasattr(setting, "test")
 
 
 ROOT = Path(__file__).parent.parent
