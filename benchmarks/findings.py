@@ -20,7 +20,8 @@ from cnnlab.ablation.statistics import holm, mcnemar, paired_difference
 from cnnlab.errors import run_command
 
 RECORDS, PAGE = Path("benchmarks/results/full_scale.json"), Path("docs/findings.md")
-NOT_RUN = "not run"
+NOT_RUN, OPEN = "not run", "open"
+FEW = "too few common seeds"  # fewer than three pairs settle nothing
 Record = dict[str, Any]
 
 
@@ -99,9 +100,10 @@ class Claim:
 def points(difference: dict[str, float] | None) -> str:
     """A paired difference in points, with its interval."""
     if difference is None:
-        return "too few common seeds to pair"
+        return f"{FEW} to pair"
     low, mean, high = (100 * difference[key] for key in ("low", "mean", "high"))
-    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})"
+    few = f", {FEW}" if difference.get("n", 3) < 3 else ""
+    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f}{few})"
 
 
 def clear(difference: dict[str, float] | None) -> int:
@@ -368,6 +370,7 @@ def claim_lines(runs: Runs) -> list[str]:
     lines = ["| claim | our figures | rule | verdict |", "|---|---|---|---|"]
     for claim in CLAIMS:
         figures, found = claim.answer(runs) if all(name in runs for name in claim.needs) else ("", NOT_RUN)
+        found = OPEN if FEW in figures else found
         lines.append(f"| {claim.text} | {figures} | {claim.rule} | **{found}** |")
     return lines
 
@@ -379,7 +382,8 @@ Written by `python benchmarks/findings.py` from `benchmarks/results/full_scale.j
 baseline are trained as report B did (plain SGD at a constant rate, 60,000 pictures, 20 epochs, the last kept), mynet
 with and without batch normalisation for 10 epochs at rate 0.1 with the validation part held out. Figures are mean ±
 standard deviation over n seeds; "gap" is training accuracy (the running mean of the last epoch) less test accuracy. A
-verdict follows from the rule beside it; what was not run says so. Machines:
+verdict follows from the rule beside it; what was not run says so, and where a rule pairs fewer than three seeds the
+claim is open. Machines:
 
 {devices}
 
@@ -405,7 +409,7 @@ measured once on the test set. The report's three figures are its training loss,
 def render(records: list[Record]) -> str:
     """The whole page."""
     runs = Runs(records)
-    devices = sorted({f"- {record['device']}, torch {record['torch']}" for record in records})
+    devices = sorted({f"- {record['device']}, torch {record['torch']}, {_precision(record)}" for record in records})
     parts = {
         "devices": devices,
         "claims": claim_lines(runs),
@@ -413,6 +417,12 @@ def render(records: list[Record]) -> str:
         "scale": scale_lines(runs),
     }
     return PAGE_TEXT.format(**{name: "\n".join(lines) for name, lines in parts.items()})
+
+
+def _precision(record: Record) -> str:
+    """What its multiplications were made in; older records, all in float32, say nothing of it."""
+    precision = record.get("settings", {}).get("precision", "float32")
+    return precision if precision == "float32" else f"{precision}: {record['run']}"
 
 
 def main() -> None:

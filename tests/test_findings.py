@@ -49,6 +49,12 @@ def test_verdicts_follow_from_the_figures():
     assert verdict_of("Batch normalisation over-fits", [*sigmoid, *overfit]) == "holds"
 
 
+def test_two_seeds_settle_nothing():
+    pair = [*records("lenet", [0.80, 0.81]), *records("max-pool", [0.90, 0.91])]
+    page = render(pair)
+    assert "| **open** |" in next(line for line in page.splitlines() if line.startswith("| Max pooling does better"))
+
+
 def test_what_was_not_run_says_so():
     page = render(records("lenet", [0.8, 0.9]))
     assert page.count(f"**{NOT_RUN}**") == len(CLAIMS)
