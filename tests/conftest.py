@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,14 @@ ALLOWED_SKIPS = (
     r"no small disk to fill here: mounting one needs root",
     r"no network namespaces here, which need root and iproute2: ",
 )
+
+
+@pytest.fixture(autouse=True)
+def _subnormal_numbers() -> Iterator[None]:
+    """Where numbers under 1e-38 count as zero, as in a process that trains, the next test shall not notice."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
