@@ -21,7 +21,7 @@ from cnnlab.errors import run_command
 
 RECORDS, PAGE = Path("benchmarks/results/full_scale.json"), Path("docs/findings.md")
 NOT_RUN, OPEN = "not run", "open"
-FEW = "too few common seeds"  # fewer than three pairs settle nothing
+FEW, ENOUGH = "too few common seeds", 3  # fewer pairs settle nothing
 Record = dict[str, Any]
 
 
@@ -102,26 +102,28 @@ def points(difference: dict[str, float] | None) -> str:
     if difference is None:
         return f"{FEW} to pair"
     low, mean, high = (100 * difference[key] for key in ("low", "mean", "high"))
-    few = f", {FEW}" if difference.get("n", 3) < 3 else ""
+    few = f", {FEW}" if difference["n"] < ENOUGH else ""
     return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f}{few})"
 
 
-def clear(difference: dict[str, float] | None) -> int:
-    """1 or −1 where the interval leaves out 0, else 0."""
-    if difference is None:
-        return 0
-    return int(difference["low"] > 0) - int(difference["high"] < 0)
+def above(difference: dict[str, float] | None) -> bool | None:
+    """Whether the interval lies above 0; None where too few seeds were paired."""
+    if difference is None or difference["n"] < ENOUGH:
+        return None
+    return difference["low"] > 0
 
 
-def verdict(*parts: bool) -> str:
-    """holds, holds in part, or does not hold."""
+def verdict(*parts: bool | None) -> str:
+    """holds, holds in part, or does not hold; open where one of the parts is."""
+    if None in parts:
+        return OPEN
     return "holds" if all(parts) else "holds in part" if any(parts) else "does not hold"
 
 
 def _relu(runs: Runs) -> tuple[str, str]:
     difference = runs.paired("relu", "lenet")
     text = f"ReLU {runs.shown('relu')}, sigmoid {runs.shown('lenet')}: {points(difference)}"
-    return text, verdict(clear(difference) > 0)
+    return text, verdict(above(difference))
 
 
 def _relu_20_near_sigmoid_50(runs: Runs) -> tuple[str, str]:
@@ -145,7 +147,7 @@ def _gap(variant: str, baseline: str = "lenet") -> Callable[[Runs], tuple[str, s
             f"gap {runs.shown(variant, 'gap')} against {runs.shown(baseline, 'gap')}: {points(gap)}; "
             f"test accuracy {points(test)}"
         )
-        return text, verdict(clear(gap) > 0)
+        return text, verdict(above(gap))
 
     return answer
 
@@ -154,15 +156,18 @@ def _channels(runs: Runs) -> tuple[str, str]:
     names = ("channels-half", "lenet", "channels-double", "channels-quadruple")
     text = "half, as it was, double, quadruple: " + ", ".join(runs.shown(name) for name in names)
     steps = [runs.paired(after, before) for before, after in pairwise(names)]
-    grown = [clear(step) > 0 for step in steps]
+    grown = [above(step) for step in steps]
     wider = runs.paired("channels-quadruple", "lenet", "gap")
-    return f"{text}; gap, quadruple against as it was: {points(wider)}", verdict(*grown, clear(wider) <= 0)
+    overfits = above(wider)
+    return f"{text}; gap, quadruple against as it was: {points(wider)}", verdict(
+        *grown, None if overfits is None else not overfits
+    )
 
 
 def _max_pool(runs: Runs) -> tuple[str, str]:
     difference = runs.paired("max-pool", "lenet")
     return f"max {runs.shown('max-pool')}, average {runs.shown('lenet')}: {points(difference)}", verdict(
-        clear(difference) > 0
+        above(difference)
     )
 
 
@@ -171,14 +176,14 @@ def _kernels(runs: Runs) -> tuple[str, str]:
     text = f"gap of 3×3, 5×5, 7×7: {', '.join(runs.shown(name, 'gap') for name in ('kernel-3', 'lenet', 'kernel-7'))}; "
     tests = ", ".join(runs.shown(name) for name in ("kernel-3", "lenet", "kernel-7"))
     text += f"7×7 against 5×5 {points(large)}, against 3×3 {points(small)}; test accuracy {tests}"
-    return text, verdict(clear(large) > 0, clear(small) > 0)
+    return text, verdict(above(large), above(small))
 
 
 def _mynet_points(runs: Runs) -> tuple[str, str]:
     difference = runs.paired("mynet", "mynet-plain")
     text = f"with {runs.shown('mynet')}, without {runs.shown('mynet-plain')}: {points(difference)}"
     worth = difference["mean"] if difference else 0.0
-    return text, verdict(clear(difference) > 0, worth > 0.05)
+    return text, verdict(above(difference), worth > 0.05)
 
 
 def _mynet_speed(runs: Runs) -> tuple[str, str]:
@@ -370,7 +375,6 @@ def claim_lines(runs: Runs) -> list[str]:
     lines = ["| claim | our figures | rule | verdict |", "|---|---|---|---|"]
     for claim in CLAIMS:
         figures, found = claim.answer(runs) if all(name in runs for name in claim.needs) else ("", NOT_RUN)
-        found = OPEN if FEW in figures else found
         lines.append(f"| {claim.text} | {figures} | {claim.rule} | **{found}** |")
     return lines
 

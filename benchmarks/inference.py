@@ -227,7 +227,7 @@ def _torch_worker(pipe: Connection) -> None:
     from cnnlab.models import blocks
     from cnnlab.training.classifier import load_classifier
 
-    blocks._TINY = 0  # torch's own convolutions: ours are exported as those, too
+    blocks.TINY = 0  # torch's own convolutions: ours are exported as those, too
     matrices = torch.rand(2, MATRIX, MATRIX, generator=torch.Generator().manual_seed(0))
 
     def ask(module: Any, layout: torch.memory_format, threads: int) -> Any:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -128,14 +129,10 @@ def _part(step: int) -> slice:
     return slice(first, first + BATCH)
 
 
-_kept: list[Tensor] = []
-
-
-def _pictures() -> list[Tensor]:
-    if not _kept:
-        split = artifacts.load_split("fashion_mnist", "train")
-        _kept.extend([torch.tensor(split.images[:PICTURES]).float() / 255, torch.tensor(split.labels[:PICTURES])])
-    return _kept
+@cache
+def _pictures() -> tuple[Tensor, Tensor]:
+    split = artifacts.load_split("fashion_mnist", "train")
+    return torch.tensor(split.images[:PICTURES]).float() / 255, torch.tensor(split.labels[:PICTURES])
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def _book_seconds(
     """The book's `train_ch6` on torchvision's data set of the same pictures."""
     book, info = _book(), artifacts.load_info("fashion_mnist")
     torch.set_num_threads(threads)
-    blocks._TINY = 0  # torch's own convolutions
+    blocks.TINY = 0  # torch's own convolutions
     network: Any = models.build(name, info.shape, len(info.class_names), params.load().options(name))
     if channels_last:
         network = network.to(memory_format=torch.channels_last)

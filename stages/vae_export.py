@@ -13,7 +13,7 @@ def main() -> None:
     vae, meta = load_vae(artifacts.model_path("vae"))
     split = artifacts.load_split("vae", "train")
     train, validation = stratified_split(split.labels, meta["validation_share"], meta["seed"])
-    encoder, decoder = to_onnx(vae, meta, split.images[train], split.labels[train])
+    encoder, decoder = to_onnx(vae, meta, split.images[train], split.labels[train], settings.vae.mixture)
     figures = check_parity(vae, encoder, decoder, split.images[validation], settings.seed)
     for name, data in (("vae_encoder", encoder), ("vae_decoder", decoder)):
         artifacts.write_bytes(artifacts.onnx_path(name), data)

@@ -563,12 +563,14 @@ def test_metadata_of_classifiers(folder, data):
     for answer in answers or []:
         assert all(name.isprintable() for name in answer.classes)
         assert all(0 <= chance <= 1 for chance in answer.probabilities)
+        assert sum(model.probabilities(model.logits(np.zeros((1, *model.shape), np.uint8)))[0]) == pytest.approx(1)
 
 
 VAE_META = {
     "dataset": "x", "shape": [1, 8, 8], "z_dim": 2, "likelihood": "bernoulli", "borders": [0, 0, 0, 0],
     "log_scale": -1.0, "binarize": False, "class_names": ["a", "b"], "object_share": 0.9,
     "class_gaussians": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "mixture": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "mixture_weights": [0.5, 0.5],
 }  # fmt: skip
 
 
@@ -585,6 +587,7 @@ def test_metadata_of_vaes(properties, encodes):
         survives(lambda: Encoder(session, meta).codes(np.zeros((0, 1, 9, 9), np.uint8)))
     elif meta is not None:
         survives(lambda: Decoder(session, meta).gaussians())
+        survives(lambda: Decoder(session, meta).mixture())
         survives(lambda: Decoder(session, meta).class_index("a"))
 
 

@@ -398,6 +398,16 @@ def test_a_convolution_on_a_tiny_map_is_the_same_function(size, shape, monkeypat
     assert calls == ([ours, plain] if size == (4, 4) else [plain])
 
 
+def test_a_network_that_was_measured_first_can_still_be_trained():
+    """A run taken from its checkpoint is measured, and the next seed trained, in one process."""
+    blocks._tap_table.cache_clear()
+    network = make("resnet").train()
+    with torch.inference_mode():
+        network(pictures(2))
+    network(pictures(2)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
 # ---- options --------------------------------------------------------------------------------------------------
 
 

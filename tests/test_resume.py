@@ -391,6 +391,18 @@ def test_after_success_nothing_is_left_but_others_unfinished_runs_of_this_month(
     assert sorted(Path(".checkpoints").iterdir()) == sorted([recent.path, other.path])
 
 
+def test_within_an_epoch_a_save_waits_until_it_costs_little(tmp_path, monkeypatch):
+    from cnnlab.training.checkpoint import Checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    clock = iter([0.0, 3.0, 62.9, 63.0])  # the save takes 3 seconds, and the next is due 20 times as long after it
+    monkeypatch.setattr("cnnlab.training.checkpoint.time.monotonic", lambda: next(clock))
+    checkpoint = Checkpoint("toy", {}, [])
+    checkpoint.save({"a": 1})
+    assert not checkpoint.is_due()
+    assert checkpoint.is_due()
+
+
 def test_what_a_killed_process_left_half_written_is_removed_by_the_next_write(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

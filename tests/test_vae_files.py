@@ -21,11 +21,13 @@ from cnnlab.errors import UserError
 from cnnlab.figures.generation import mosaic_of, tile_sheet
 from cnnlab.vae import export
 from cnnlab.vae.codec import Decoder, Encoder, pack_gaussians, unpack_gaussians
+from cnnlab.vae.densities import Gaussian, Mixture, fit_gaussian, fit_gaussians, fit_mixture
 from cnnlab.vae.evaluation import evaluate
 from cnnlab.vae.frechet import frechet_distance
 from cnnlab.vae.gallery import sheets
-from cnnlab.vae.latent import Gaussian, fit_gaussians, manifold, spherical, straight
+from cnnlab.vae.latent import manifold, spherical, straight
 from cnnlab.vae.measure import (
+    bounds,
     confidence_figures,
     importance_weighted_bound,
     neighbour_accuracy,
@@ -52,7 +54,7 @@ def exported(z_dim=4, labelled=True, **changes):
     meta = describe_vae(info, chosen, chosen.quick, 1, 0.2)
     torch.manual_seed(0)
     vae = VAE(info.shape, z_dim, chosen.decoder, chosen.likelihood, chosen.binarize).eval()
-    return vae, export.to_onnx(vae, meta, split.images, split.labels), split
+    return vae, export.to_onnx(vae, meta, split.images, split.labels, 2), split
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +198,9 @@ def test_a_class_at_the_end_of_sorted_pictures_has_its_gaussian_too(monkeypatch)
     )
     monkeypatch.setattr(export, "stamp", lambda model, meta: meta)
     vae = VAE(info.shape, 4, "relu", "bernoulli").eval()
-    encoder_meta, _ = export.to_onnx(vae, meta, split.images[order], split.labels[order])
+    _, decoder_meta = export.to_onnx(vae, meta, split.images[order], split.labels[order], 1)
     assert np.bincount(fitted[0]).tolist() == [7, 7]
-    assert len(unpack_gaussians(encoder_meta["class_gaussians"], 4)) == 2
+    assert len(unpack_gaussians(decoder_meta["class_gaussians"], 4)) == 2
 
 
 def test_neighbours_tell_clusters_apart_and_noise_not():
@@ -253,8 +255,8 @@ def test_with_fewer_dimensions_than_ever_every_sheet_is_drawn():
     pair = Encoder(*_opened(encoder)), Decoder(*_opened(decoder))
     made = sheets(*pair, split.images, split.labels, 0)
     assert set(made) == {
-        "samples", "reconstructions", "interpolation_prior", "interpolation_within", "interpolation_between",
-        "interpolation_means", "traversal", "class_samples", "manifold",
+        "samples", "mixture_samples", "reconstructions", "interpolation_prior", "interpolation_within",
+        "interpolation_between", "interpolation_means", "traversal", "class_samples", "manifold",
     }  # fmt: skip
     between = made["interpolation_between"].tiles
     assert between.shape == (2, 6, 1, 28, 28)  # two classes: one couple, two ways
@@ -367,6 +369,49 @@ def test_sampling_and_measuring_import_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_mixture_finds_the_heaps_that_a_gaussian_cannot():
+    """Two heaps in each of two classes: the mixture's density of new codes is the true one's, one Gaussian's is not."""
+    heaps = [Gaussian(np.array([x, y]), 0.5 * np.eye(2)) for x in (-3.0, 3.0) for y in (-3.0, 3.0)]
+    true, generator = Mixture(np.full(4, 0.25), heaps), np.random.default_rng(0)
+    codes = true.sample(4000, generator)
+    labels = (codes[:, 0] > 0).astype(int)
+    posteriors = codes, np.full_like(codes, -20.0)  # as good as points
+    fitted = fit_mixture(*posteriors, labels, 2, 0)
+    assert len(fitted.gaussians) == 4
+    assert fitted.weights.sum() == pytest.approx(1)
+    new = true.sample(4000, generator)
+    best = true.log_density(new).mean()
+    assert fitted.log_density(new).mean() == pytest.approx(best, abs=0.01)
+    assert fit_gaussian(*posteriors).log_density(new).mean() < best - 0.5
+    again = fit_mixture(*posteriors, labels, 2, 0)
+    assert all(np.array_equal(a.factor, b.factor) for a, b in zip(fitted.gaussians, again.gaussians, strict=True))
+    (weight,) = fit_mixture(*(part[:19] for part in posteriors), labels[:19] * 0, 2, 0).weights  # too few for two
+    assert weight == 1
+
+
+def test_the_density_of_a_gaussian_integrates_to_one():
+    slanted = Gaussian(np.array([0.5, -1.0]), np.array([[0.7, 0.0], [0.4, 0.3]]))
+    axis = np.linspace(-6, 6, 241)
+    plane = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    assert np.exp(slanted.log_density(plane)).sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=1e-6)
+
+
+def test_the_mixture_as_the_prior_itself_changes_no_bound(files):
+    encoder, decoder, _, split = files
+    standard = Mixture(np.ones(1), [Gaussian(np.zeros(4), np.eye(4))])
+    meta = decoder.meta | {"mixture": pack_gaussians(standard.gaussians), "mixture_weights": [1.0]}
+    figures = bounds(encoder, replace(decoder, meta=meta), split.images, bound_pictures=5, seed=0)
+    # one draw a picture, so the two differ by the noise of the draws alone
+    assert figures["mixture_kl"] == pytest.approx(figures["kl"], abs=1.0)
+
+
+@pytest.mark.parametrize("weights", [None, [], [1.0], [0.5, 0.6], [-1.0, 2.0], "x", [[1], [1, 2]], [float("nan")] * 2])
+def test_weights_that_are_none_are_told(files, weights):
+    _, decoder, _, _ = files
+    with pytest.raises(UserError, match="metadata mixture"):
+        replace(decoder, meta=decoder.meta | {"mixture_weights": weights}).mixture()
 
 
 def test_gaussians_sample_what_they_are():

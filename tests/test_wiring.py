@@ -53,6 +53,7 @@ def needed_sources(words: list[str]) -> set[str]:
             module = f"cnnlab.models.{name}"
             found |= {module} | imports().find_upstream_modules(module)
     found |= {parent for module in found for parent in parents(module)}
+    found -= {"cnnlab"}  # its __init__ holds how a process treats its garbage, on which no result hangs
     return {str(path) for path in map(source_file, found) if says_something(path)}
 
 

@@ -155,6 +155,7 @@ class Vae(PerBudget[VaeRun]):
     warm_up: Annotated[float, Field(ge=0, le=1)]
     binarize: bool
     flip: bool
+    mixture: Annotated[int, Field(ge=1, le=100)]
 
     @model_validator(mode="after")
     def _grey_likelihoods(self) -> Self:

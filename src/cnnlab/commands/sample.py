@@ -8,22 +8,19 @@ import typer
 def sample(
     n: int = typer.Option(64, "--n", min=1, max=2500, help="how many"),
     seed: int = typer.Option(0, min=0, help="the same seed gives the same pictures"),
-    from_prior: bool = typer.Option(False, "--prior", help="from the prior N(0, I), not from the classes' Gaussians"),
+    from_prior: bool = typer.Option(False, "--prior", help="from the prior N(0, I), not from the fitted mixture"),
     class_name: str = typer.Option("", "--class", metavar="NAME", help="of one class only, such as Sneaker"),
     grid: Path = typer.Option(Path("samples.png"), metavar="PNG", help="the file they are drawn into"),
 ) -> None:
-    """Draw pictures from the VAE: from the Gaussians of its classes' codes in turn, of one class, or from its prior.
-
-    A VAE of pictures without classes has its prior alone.
-    """
+    """Draw pictures from the VAE: from the mixture fitted to its codes, from a class's Gaussian, or its prior."""
     import numpy as np
 
     from cnnlab import artifacts
     from cnnlab.commands.sheets import write_sheet
     from cnnlab.errors import UserError
     from cnnlab.vae.codec import Decoder
+    from cnnlab.vae.densities import prior
     from cnnlab.vae.gallery import samples
-    from cnnlab.vae.latent import prior, sample_in_turn
 
     if class_name and from_prior:
         raise UserError("--class and --prior exclude each other: the prior knows of no classes.")
@@ -33,9 +30,9 @@ def sample(
     if class_name:
         index = decoder.class_index(class_name)
         z, what = decoder.gaussians()[index].sample(n, generator), decoder.class_names[index]
-    elif decoder.class_names and not from_prior:
-        z = sample_in_turn(decoder.gaussians(), n, generator)
-    else:
+    elif from_prior:
         z = prior(n, int(decoder.meta["z_dim"]), generator)
+    else:
+        z = decoder.mixture().sample(n, generator)
     write_sheet(grid, samples(decoder, z, f"{what}, seed {seed}"))
     print(f"{grid}: {n} {what} pictures that never were, seed {seed}.")

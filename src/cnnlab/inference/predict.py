@@ -18,7 +18,6 @@ from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import Model
 
 STANDARD_INPUT = "-"
-TEMPERATURES = (0.01, 100.0)  # what a file's may be: exported ones have 0.05 to 20
 # What a folder's pictures are called; a file named by itself or by a glob is read whatever its name.
 SUFFIXES = {
     ".jpg",
@@ -98,8 +97,6 @@ def _predict_batch(
         results.append(None)
     images = pixels[: len(read)]
     logits = model.logits(images, batch=max(1, len(images)))
-    if not min(TEMPERATURES) <= model.temperature <= max(TEMPERATURES):
-        raise UserError("the model's metadata temperature cannot be right: export it again with `dvc repro`.")
     probabilities = model.probabilities(logits)
     novel = _novel(model, images, logits)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]

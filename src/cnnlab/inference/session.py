@@ -1,7 +1,6 @@
 """An exported network, opened with onnxruntime: pixels in, logits or any named output out. Needs no torch."""
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,12 +27,13 @@ RIGHT_VALUES: dict[str, Callable[[Any], bool]] = {
         and len(sizes) == 3
         and all(isinstance(size, int) and 1 <= size <= LARGEST_SIDE for size in sizes)
     ),
-    "temperature": lambda value: isinstance(value, float) and 0 < value < math.inf,
+    "temperature": lambda value: isinstance(value, float) and LEAST_TEMPERATURE <= value <= LARGEST_TEMPERATURE,
     "object_share": lambda value: value is None or (isinstance(value, float) and LEAST_SHARE <= value <= 1),
     "novelty": lambda rule: isinstance(rule, dict),
     "z_dim": lambda size: isinstance(size, int) and 1 <= size <= LARGEST_SIDE,
 }
 LARGEST_SIDE = 4096  # pixels
+LEAST_TEMPERATURE, LARGEST_TEMPERATURE = 0.01, 100.0  # exported files have 0.05 to 20
 LEAST_SHARE = 0.1  # of the side, that objects take: with less, laying a picture out would take gigabytes
 MAX_BYTES = 2**31  # a protobuf message cannot be larger
 

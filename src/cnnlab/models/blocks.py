@@ -40,6 +40,7 @@ def _odd(size: int) -> int:
     return size
 
 
+TINY = 3  # pixels a side of the maps on which Conv2d is a matrix product
 Shape = tuple[int, int, int]  # channels, height, width
 Tap = Callable[[str, Tensor], Tensor]  # told a name and a tensor, gives the tensor back
 Width = Annotated[int, Field(ge=1, le=512)]  # output channels of a convolution
@@ -56,7 +57,6 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 _SATURATING = {"sigmoid", "tanh"}
 _NOT_MONOTONE = {"gelu", "silu"}  # both dip below zero before they rise
-_TINY = 3  # pixels a side of the maps on which Conv2d is a matrix product
 
 
 def untapped(name: str, value: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         height, width = input.shape[2:]
-        if max(height, width) > _TINY or input.device.type != "cpu" or torch.compiler.is_exporting():
+        if max(height, width) > TINY or input.device.type != "cpu" or torch.compiler.is_exporting():
             return super().forward(input)
         pixels = input.permute(0, 2, 3, 1)  # [n, h, w, in]: no copy where channels are innermost
         kernel, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
@@ -138,6 +138,7 @@ class Conv2d(nn.Conv2d):
 
 
 @cache
+@torch.inference_mode(False)  # kept for training too, whoever asks first
 def _tap_table(kernel: int, stride: int, padding: int, height: int, width: int) -> tuple[Tensor, int, int]:
     """For each output pixel and each input pixel the tap between them, kernel² where there is none; rows, columns."""
     rows, columns = (1 + (side + 2 * padding - kernel) // stride for side in (height, width))

@@ -21,6 +21,7 @@ CODE = ("training", "models", "data", "vae", "params.py", "artifacts.py")  # wha
 KEY_LENGTH = 16  # hexadecimal digits of the hash in a file's name
 DIGEST = hashlib.sha256().digest_size  # bytes of checksum at the beginning of the file
 FORGOTTEN = 30 * 24 * 3600  # seconds after which another setting's unfinished run is given up
+PAUSE = 20  # times as long as a save took: so much of the run goes by before the next one that is not asked for
 
 
 class Checkpoint:
@@ -34,12 +35,20 @@ class Checkpoint:
         for source in _sources():
             key.update(source.read_bytes())
         self.name = name
+        self.due_from = 0.0  # on the clock of time.monotonic
         self.path = artifacts.checkpoint_dir() / f"{name}-{key.hexdigest()[:KEY_LENGTH]}.pt"
+
+    def is_due(self) -> bool:
+        """Whether the run since the last save is worth another: a large network's takes longer than a small segment."""
+        return time.monotonic() >= self.due_from
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the state and its checksum, replacing the one before."""
+        began = time.monotonic()
         data = serialise(state)
         artifacts.write_bytes(self.path, hashlib.sha256(data).digest() + data)
+        ended = time.monotonic()
+        self.due_from = ended + PAUSE * (ended - began)
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, or None where there is none or it is not whole, to the bit (never unpickles code)."""

@@ -1,8 +1,9 @@
 """The training loop: the whole data set on the device, whole batches, no host sync within a segment.
 
 A run is a number of steps cut into segments: epochs where it has ten or more, else tenths of the run. After each
-segment it measures, writes a row, keeps the best state and saves a checkpoint. All randomness is drawn from the
-seed and the step, so that a run resumed from a checkpoint ends with the bytes of one never stopped.
+segment it measures, writes a row and keeps the best state; after an epoch, and within one where that costs little, it
+saves a checkpoint. All randomness is drawn from the seed and the step, so that a run resumed from a checkpoint ends
+with the bytes of one never stopped.
 """
 
 import copy
@@ -121,6 +122,7 @@ def fit(
         for stop in segment_ends(steps, steps_per_epoch, plan.epochs):
             if stop <= progress.step:
                 continue
+            began = progress.step
             try:
                 row = _train_segment(task, optimizer, train, plan, progress, stop, steps, steps_per_epoch, bar)
             except torch.OutOfMemoryError:
@@ -129,7 +131,8 @@ def fit(
             _keep(task, progress, row, plan)
             if parallel.rank() == 0:
                 on_rows(progress.rows)
-            if checkpoint and parallel.rank() == 0:
+            ends_epoch = stop == steps or stop // steps_per_epoch > began // steps_per_epoch
+            if checkpoint and parallel.rank() == 0 and (ends_epoch or checkpoint.is_due()):
                 _save(task, optimizer, progress, checkpoint)
     task.module.load_state_dict(progress.best_state)
     return progress

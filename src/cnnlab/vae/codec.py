@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from cnnlab.errors import UserError
 from cnnlab.inference.session import check_values, decode, open_session
-from cnnlab.vae.latent import Gaussian
+from cnnlab.vae.densities import Gaussian, Mixture
 
 BATCH = 256
 NEEDED_KEYS = frozenset({"dataset", "shape", "z_dim", "likelihood", "borders", "log_scale", "binarize", "class_names"})
@@ -84,12 +84,25 @@ class Decoder:
 
     def gaussians(self) -> list[Gaussian]:
         """The Gaussians fitted to each class's codes, in the order of the class names."""
+        return self._gaussians("class_gaussians", len(self.class_names))
+
+    def mixture(self) -> Mixture:
+        """The mixture of Gaussians fitted to all codes."""
         try:
-            gaussians = unpack_gaussians(self.meta["class_gaussians"], self.meta["z_dim"])
-            if len(gaussians) != len(self.class_names):
-                raise ValueError("not one for each class")
+            weights = np.array(self.meta["mixture_weights"], np.float64)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            weights = np.empty(0)
+        if weights.ndim != 1 or not (weights > 0).all() or not abs(weights.sum() - 1) < 1e-6:
+            raise UserError("the decoder's metadata mixture_weights cannot be right: run `dvc repro`.")
+        return Mixture(weights / weights.sum(), self._gaussians("mixture", len(weights)))
+
+    def _gaussians(self, key: str, count: int) -> list[Gaussian]:
+        try:
+            gaussians = unpack_gaussians(self.meta[key], self.meta["z_dim"])
+            if len(gaussians) != count:
+                raise ValueError("not as many as there should be")
         except (KeyError, TypeError, ValueError):
-            raise UserError("the decoder's metadata class_gaussians cannot be right: run `dvc repro`.") from None
+            raise UserError(f"the decoder's metadata {key} cannot be right: run `dvc repro`.") from None
         return gaussians
 
 

@@ -8,8 +8,8 @@ from cnnlab.artifacts import Split
 from cnnlab.data.split import choose
 from cnnlab.inference import Model
 from cnnlab.vae.codec import Decoder, Encoder
+from cnnlab.vae.densities import Mixture, prior
 from cnnlab.vae.frechet import frechet_distance
-from cnnlab.vae.latent import prior, sample_in_turn
 from cnnlab.vae.measure import bounds, confidence_figures, neighbour_accuracy, reconstruction_errors
 
 JUDGED = 1000  # samples and test pictures that the classifier looks at
@@ -74,7 +74,7 @@ def judged(judge: Model, sets: dict[str, np.ndarray], reference: np.ndarray) -> 
 def _sets(
     decoder: Decoder, rebuilt: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """As many pictures of each kind: drawn from the prior, from the classes' Gaussians in turn, rebuilt, and real ones.
+    """As many pictures of each kind: from the prior, from the mixture, from the classes' Gaussians, rebuilt, and real.
 
     Beside them as many training pictures, which the distances are from; that of the real ones is what to compare with.
     """
@@ -82,8 +82,10 @@ def _sets(
     generator = np.random.default_rng(seed)
     drawn = _some(len(test), count, seed)
     sets = {"samples": decoder.images(prior(count, int(decoder.meta["z_dim"]), generator))}
-    if decoder.class_names:
-        sets["class_samples"] = decoder.images(sample_in_turn(decoder.gaussians(), count, generator))
+    sets["mixture_samples"] = decoder.images(decoder.mixture().sample(count, generator))
+    if classes := len(decoder.class_names):
+        alike = Mixture(np.full(classes, 1 / classes), decoder.gaussians())
+        sets["class_samples"] = decoder.images(alike.sample(count, generator))
     sets |= {"reconstructions": rebuilt[drawn], "test_pictures": test[drawn]}
     return sets, train[_some(len(train), count, seed)]
 

@@ -12,12 +12,12 @@ from cnnlab.export.convert import convert, stamp
 from cnnlab.inference.calibration import object_share
 from cnnlab.inference.session import session_of
 from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians
-from cnnlab.vae.latent import fit_gaussians
+from cnnlab.vae.densities import fit_gaussians, fit_mixture
 from cnnlab.vae.model import VAE
 
 TOLERANCE = 1e-4  # times max(1, |value|)
 PARITY_PICTURES = 200
-FITTED_PICTURES = 2000  # of each class at most, whose codes its Gaussian is fitted to
+FITTED_PICTURES = 10_000  # of each class at most, whose codes the densities are fitted to
 PARITY_BATCHES = (1, 3, 64)
 
 
@@ -40,11 +40,13 @@ class _Decoder(nn.Module):
         return self.vae.image(logits), logits
 
 
-def to_onnx(vae: VAE, meta: dict[str, Any], images: np.ndarray, labels: np.ndarray) -> tuple[bytes, bytes]:
+def to_onnx(
+    vae: VAE, meta: dict[str, Any], images: np.ndarray, labels: np.ndarray, components: int
+) -> tuple[bytes, bytes]:
     """The files' bytes: image → mean, logvar; z → image (uint8, the data's own size), logits (float32, padded).
 
-    images uint8 [n, c, h, w] and labels int64 [n] are the training pictures: where the data have classes, the Gaussian
-    of each class's codes goes into the files' metadata.
+    images uint8 [n, c, h, w] and labels int64 [n] are the training pictures. The decoder's metadata have the densities
+    fitted to their codes: the Gaussian of each class, where the data have classes, and the mixture.
     """
     vae = vae.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     encoder = convert(_Encoder(vae), torch.zeros((2, *vae.shape), dtype=torch.uint8), "image", ["mean", "logvar"])
@@ -52,14 +54,22 @@ def to_onnx(vae: VAE, meta: dict[str, Any], images: np.ndarray, labels: np.ndarr
     meta = meta | {"borders": list(vae.borders), "log_scale": vae.log_scale.item()}
     if meta["light_on_dark"]:
         meta |= {"object_share": object_share(images)}
-    if meta["class_names"]:
-        classes = range(len(meta["class_names"]))
-        some = np.concatenate([np.flatnonzero(labels == label)[:FITTED_PICTURES] for label in classes])
-        # The file's own codes: onnxruntime's are the same at any number of threads, torch's are not.
-        coder = Encoder(session_of(encoder.SerializeToString(), "the exported encoder"), {"shape": list(vae.shape)})
-        mean, logvar = coder.codes(images[some])
-        meta |= {"class_gaussians": pack_gaussians(fit_gaussians(mean, logvar, labels[some], len(classes)))}
-    return stamp(encoder, meta), stamp(decoder, meta)
+    some = np.concatenate([np.flatnonzero(labels == label)[:FITTED_PICTURES] for label in np.unique(labels)])
+    # The file's own codes: onnxruntime's are the same at any number of threads, torch's are not.
+    coder = Encoder(session_of(encoder.SerializeToString(), "the exported encoder"), {"shape": list(vae.shape)})
+    fitted = _densities(*coder.codes(images[some]), labels[some], meta, components)
+    return stamp(encoder, meta), stamp(decoder, meta | fitted)
+
+
+def _densities(
+    mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, meta: dict[str, Any], components: int
+) -> dict[str, Any]:
+    """What a decoder's metadata say of the codes' densities; mean, logvar: [n, z_dim], labels [n]."""
+    mixture = fit_mixture(mean, logvar, labels, components, meta["seed"])
+    fitted = {"mixture": pack_gaussians(mixture.gaussians), "mixture_weights": mixture.weights.tolist()}
+    if names := meta["class_names"]:
+        fitted["class_gaussians"] = pack_gaussians(fit_gaussians(mean, logvar, labels, len(names)))
+    return fitted
 
 
 def check_parity(vae: VAE, encoder: bytes, decoder: bytes, images: np.ndarray, seed: int) -> dict[str, float | int]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnlab.vae.codec import Decoder, Encoder
-from cnnlab.vae.latent import manifold, prior, spherical, straight, traversal
+from cnnlab.vae.densities import prior
+from cnnlab.vae.latent import manifold, spherical, straight, traversal
 from cnnlab.vae.measure import kl_by_dimension
 
 ALPHAS = np.linspace(0, 1, 6)  # the course's task: 0, .2, .4, .6, .8, 1
@@ -38,6 +39,9 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
     ends = prior(2 * WAYS, z_dim, generator)
     made = {
         "samples": samples(decoder, prior(SIDE * SIDE, z_dim, generator)),
+        "mixture_samples": samples(
+            decoder, decoder.mixture().sample(SIDE * SIDE, generator), "Samples from the mixture fitted to the codes"
+        ),
         "reconstructions": reconstructions(encoder, decoder, images[np.sort(order[:PAIRS])]),
         "interpolation_prior": _ways(
             decoder, [(f"draws {2 * i + 1} and {2 * i + 2}", ends[2 * i + 1], ends[2 * i]) for i in range(WAYS)],

@@ -1,55 +1,8 @@
 """Ways through the code space: plain NumPy."""
 
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """A multivariate normal: mean float64 [z_dim] and the lower Cholesky factor of its covariance [z_dim, z_dim]."""
-
-    mean: np.ndarray
-    factor: np.ndarray
-
-    def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
-        """Draws, float64 [n, z_dim]."""
-        return self.mean + generator.standard_normal((n, len(self.mean))) @ self.factor.T
-
-
-def prior(n: int, z_dim: int, generator: np.random.Generator) -> np.ndarray:
-    """Draws from N(0, I), float64 [n, z_dim]."""
-    return generator.standard_normal((n, z_dim))
-
-
-def fit_gaussians(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, classes: int) -> list[Gaussian]:
-    """For each class the Gaussian with the moments of its aggregate posterior.
-
-    mean, logvar: [n, z_dim], the posteriors of the pictures; labels: integer [n]. By the law of total variance the
-    covariance is that of the means plus the mean of the variances. (A mixture of the class's posteriors, as in
-    Hoffman and Johnson 2016, section 2, with one Gaussian in its place.)
-    """
-    fitted = []
-    for label in range(classes):
-        own = labels == label
-        centres = mean[own].astype(np.float64)
-        centre = centres.mean(axis=0)
-        covariance = (centres - centre).T @ (centres - centre) / len(centres)
-        covariance += np.diag(np.exp(logvar[own].astype(np.float64)).mean(axis=0))
-        fitted.append(Gaussian(centre, np.linalg.cholesky(covariance)))
-    return fitted
-
-
-def sample_in_turn(gaussians: list[Gaussian], n: int, generator: np.random.Generator) -> np.ndarray:
-    """Draws from each Gaussian in turn, as many of one as of another: float64 [n, z_dim].
-
-    With the classes' Gaussians this is the density fitted to the codes after training that Ghosh et al. 2020,
-    "From variational to deterministic autoencoders", section 4, sample from in the prior's stead.
-    """
-    each = -(-n // len(gaussians))
-    turns = np.stack([gaussian.sample(each, generator) for gaussian in gaussians], axis=1)
-    return turns.reshape(-1, turns.shape[-1])[:n]
 
 
 def straight(first: np.ndarray, second: np.ndarray, alphas: np.ndarray) -> np.ndarray:

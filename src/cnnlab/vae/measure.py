@@ -33,12 +33,15 @@ def bounds(
         ]
     ).mean()
     kl = float(kl_by_dimension(mean, logvar).sum())
+    mixture_kl = float((_log_posterior(z, mean, logvar) - decoder.mixture().log_density(z)).mean())
     some = np.sort(generator.permutation(len(shown))[:bound_pictures])
     figures: dict[str, float | int] = {
         "elbo": -(reconstruction + kl),
         "negative_elbo": reconstruction + kl,
         "reconstruction": float(reconstruction),
         "kl": kl,
+        "mixture_kl": mixture_kl,
+        "mixture_negative_elbo": float(reconstruction) + mixture_kl,
         "importance_weighted_bound": float(
             importance_weighted_bound(decoder, shown[some], mean[some], logvar[some], generator).mean()
         ),
@@ -64,6 +67,12 @@ def kl_by_dimension(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
     """KL divergence of the posteriors from N(0, I), the mean over pictures for each dimension: float64 [z_dim]."""
     mean, logvar = mean.astype(np.float64), logvar.astype(np.float64)
     return 0.5 * (mean**2 + np.exp(logvar) - logvar - 1).mean(axis=0)
+
+
+def _log_posterior(z: np.ndarray, mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
+    """log q(z | x) of one draw z for each picture, [n, z_dim] each: float64 [n]."""
+    steps = (z - mean) ** 2 / np.exp(logvar) + logvar + np.log(2 * np.pi)
+    return -0.5 * steps.sum(axis=1, dtype=np.float64)
 
 
 def importance_weighted_bound(

@@ -2,6 +2,7 @@
 
 const VAE_PICTURES = {
   reconstructions: "Test pictures and what their codes decode to",
+  mixture_samples: "Decoded from draws of the mixture of Gaussians fitted to the codes",
   samples: "Decoded from draws of the prior N(0, I)",
   class_samples: "Decoded from draws of the Gaussian fitted to each class's codes",
   interpolation_prior: "On the way between two draws from the prior, straight and along the great circle",
@@ -72,6 +73,11 @@ function vaeFigures({ test: t, z_dim: dimensions }) {
       `${fixed(t.reconstruction, 1)} + ${fixed(t.kl, 1)} = ${fixed(t.negative_elbo, 1)}`,
       "nats a picture: the negative evidence lower bound",
     ],
+    "mixture_kl" in t && [
+      "the same with the fitted mixture for a prior",
+      `${fixed(t.reconstruction, 1)} + ${fixed(t.mixture_kl, 1)} = ${fixed(t.mixture_negative_elbo, 1)}`,
+      "nats a picture",
+    ],
     "floor" in t && [
       "over the floor",
       fixed(t.negative_elbo_over_floor, 1),
@@ -104,6 +110,7 @@ const JUDGED = {
   test_pictures: "real, from the test set",
   reconstructions: "reconstructions",
   class_samples: "samples of the classes' Gaussians",
+  mixture_samples: "samples of the fitted mixture",
   samples: "samples of the prior",
 };
 

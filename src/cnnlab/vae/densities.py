@@ -1,0 +1,103 @@
+"""Densities of codes, to draw pictures from: the prior, and what is fitted to the codes after training. NumPy."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CODES_PER_DIMENSION = 10  # that each Gaussian of a mixture needs
+LONGEST_FIT = 50  # rounds of expectation and maximisation
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A multivariate normal: mean float64 [z_dim] and the lower Cholesky factor of its covariance [z_dim, z_dim]."""
+
+    mean: np.ndarray
+    factor: np.ndarray
+
+    def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        """Draws, float64 [n, z_dim]."""
+        return self.mean + generator.standard_normal((n, len(self.mean))) @ self.factor.T
+
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at codes [n, z_dim], in nats: float64 [n]."""
+        steps = np.linalg.solve(self.factor, (z - self.mean).T)
+        size = np.log(np.diag(self.factor)).sum() + 0.5 * len(self.mean) * np.log(2 * np.pi)
+        return -0.5 * (steps**2).sum(axis=0) - size
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Gaussians and the weight of each, float64 [k], which are positive and sum to 1."""
+
+    weights: np.ndarray
+    gaussians: Sequence[Gaussian]
+
+    def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        """Draws, float64 [n, z_dim], in random order."""
+        chosen = generator.choice(len(self.weights), n, p=self.weights)
+        z = np.empty((n, len(self.gaussians[0].mean)))
+        for index, gaussian in enumerate(self.gaussians):
+            own = chosen == index
+            z[own] = gaussian.sample(int(own.sum()), generator)
+        return z
+
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at codes [n, z_dim], in nats: float64 [n]."""
+        parts = [np.log(w) + g.log_density(z) for w, g in zip(self.weights, self.gaussians, strict=True)]
+        top = np.max(parts, axis=0)
+        return top + np.log(np.exp(parts - top).sum(axis=0))
+
+
+def prior(n: int, z_dim: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws from N(0, I), float64 [n, z_dim]."""
+    return generator.standard_normal((n, z_dim))
+
+
+def fit_gaussian(mean: np.ndarray, logvar: np.ndarray) -> Gaussian:
+    """The Gaussian with the moments of the aggregate posterior of pictures; mean, logvar: [n, z_dim], the posteriors.
+
+    By the law of total variance its covariance is that of the means plus the mean of the variances. (The mixture of
+    the posteriors, as in Hoffman and Johnson 2016, section 2, with one Gaussian in its place.)
+    """
+    centres = mean.astype(np.float64)
+    centre = centres.mean(axis=0)
+    covariance = (centres - centre).T @ (centres - centre) / len(centres)
+    covariance += np.diag(np.exp(logvar.astype(np.float64)).mean(axis=0))
+    return Gaussian(centre, np.linalg.cholesky(covariance))
+
+
+def fit_gaussians(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, classes: int) -> list[Gaussian]:
+    """`fit_gaussian` for each class; labels: integer [n]."""
+    return [fit_gaussian(mean[labels == label], logvar[labels == label]) for label in range(classes)]
+
+
+def fit_mixture(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, components: int, seed: int) -> Mixture:
+    """The mixture likeliest for codes drawn from the posteriors mean, logvar [n, z_dim], one of each picture.
+
+    With encoder and decoder held fixed it is the prior under which the evidence lower bound is largest. To fit it after
+    training is Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4. Each of the labels [n]
+    has its share of the weight and `components` Gaussians, or one where it has fewer than 10·z_dim codes for each. One
+    thread alone computes it, as the last bits depend on how many there are.
+    """
+    from sklearn.mixture import GaussianMixture  # takes a second to import
+    from threadpoolctl import threadpool_limits
+
+    codes = mean + np.exp(0.5 * logvar) * np.random.default_rng(seed).standard_normal(mean.shape)
+    weights, gaussians = [], []
+    for label in np.unique(labels):
+        own = labels == label
+        if components == 1 or own.sum() < components * CODES_PER_DIMENSION * mean.shape[1]:
+            weights.append(own.mean())
+            gaussians.append(fit_gaussian(mean[own], logvar[own]))
+            continue
+        fit = GaussianMixture(components, init_params="k-means++", max_iter=LONGEST_FIT, random_state=seed)
+        with threadpool_limits(limits=1), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the last round still moved it a little
+            fit.fit(codes[own].astype(np.float64))
+        weights += list(own.mean() * np.asarray(fit.weights_))
+        factors = np.linalg.cholesky(np.asarray(fit.covariances_))
+        gaussians += [Gaussian(centre, factor) for centre, factor in zip(np.asarray(fit.means_), factors, strict=True)]
+    return Mixture(np.array(weights), gaussians)
