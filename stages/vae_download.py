@@ -19,7 +19,7 @@ def main() -> None:
     print(
         f"{artifacts.dataset_dir(FOLDER)}: {fetched.info.name}, {len(fetched.train.labels):,} training and "
         f"{len(fetched.test.labels):,} test pictures of {channels}×{height}×{width}, from {fetched.origin}; "
-        "next: `dvc repro vae_train`."
+        "`dvc repro` goes on from here."
     )
 
 

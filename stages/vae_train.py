@@ -31,7 +31,7 @@ def main() -> None:
     print(
         f"vae: validation reconstruction {figures['validation_reconstruction']:.1f} + KL "
         f"{figures['validation_kl']:.1f} nats a picture (n={figures['n_validation']}) → "
-        f"{artifacts.model_path('vae')}; next: `dvc repro vae_export`."
+        f"{artifacts.model_path('vae')}; `dvc repro` goes on from here."
     )
 
 

@@ -77,10 +77,10 @@ def test_another_clone_gives_the_same_bytes(project, tmp_path):
     run(project, f"git clone -q . '{clone}'")
     shutil.rmtree(clone / "metrics")
     shutil.rmtree(clone / "plots")
-    run(clone, "dvc repro --single-item download vae_download")
+    run(clone, "dvc repro --single-item download vae/dvc.yaml:vae_download")
     # Two chains side by side, in another folder, with nothing in the cache.
     vae = "python stages/vae_train.py && python stages/vae_export.py"
-    run(clone, f"({vae}) & dvc repro embed@lenet-tsne evaluate@lenet && wait $!")
+    run(clone, f"({vae}) & dvc repro embedding/dvc.yaml:embed@lenet-tsne evaluate@lenet && wait $!")
     made = {path for top in ("models", "features", "metrics", "plots") for path in (clone / top).rglob("*")}
     made = {path.relative_to(clone) for path in made if path.is_file() and path.parent.name != "timing"}
     assert {Path(f"models/{name}") for name in ("lenet.onnx", "lenet.int8.onnx", "vae_encoder.onnx")} <= made

@@ -21,7 +21,7 @@ def pipeline() -> dict[str, tuple[list[str], set[str], set[str]]]:
     with Repo(str(ROOT)) as repo:
         for stage in repo.index.stages:
             deps = {dep.def_path for dep in stage.deps if not hasattr(dep, "params")}
-            stages[stage.addressing] = shlex.split(stage.cmd), deps, {out.def_path for out in stage.outs}
+            stages[stage.name] = shlex.split(stage.cmd), deps, {out.def_path for out in stage.outs}
     return stages
 
 

@@ -155,13 +155,14 @@ def _with_upstream(stages: Stages, names: Iterable[str]) -> set[str]:
 
 
 def _named(stages: Stages, named: Sequence[str]) -> tuple[str, ...]:
-    """Every stage that the names mean, `evaluate` meaning each `evaluate@…`."""
+    """Every stage that the names mean: with its folder or without, and `evaluate` meaning each `evaluate@…`."""
+    called = {stage: {stage, short := stage.rpartition(":")[2], short.split("@")[0]} for stage in stages}
     for name in named:
-        if not any(stage.split("@")[0] == name or stage == name for stage in stages):
-            near = get_close_matches(name, stages, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else "; `dvc stage list` has them all."
+        if not any(name in names for names in called.values()):
+            near = get_close_matches(name, sorted(set().union(*called.values())), n=1)
+            hint = f": did you mean {near[0]!r}?" if near else "; `dvc stage list --all` has them all."
             raise UserError(f"--targets {name}: there is no such stage{hint}")
-    return tuple(stage for stage in stages if stage in named or stage.split("@")[0] in named)
+    return tuple(stage for stage, names in called.items() if not names.isdisjoint(named))
 
 
 def _measurements(stages: Stages, affected: set[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -20,17 +20,25 @@ VAE_VALUES = frozenset({"shape", "z_dim", "class_names", "object_share"})
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """uint8 pictures → the posterior's mean and log-variance; `meta` is the file's metadata, decoded."""
+class _Part:
+    """One of the VAE's two files: its session, and its metadata, decoded."""
 
     session: ort.InferenceSession
     meta: dict[str, Any]
+    takes: ClassVar[str]
+    gives: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def load(cls, path: str | Path, threads: int | None = None) -> "Encoder":
-        """Open an encoder; UserError where the file is missing, broken or another model."""
+    def load(cls, path: str | Path, threads: int | None = None) -> Self:
+        """Open the file; UserError where it is missing, broken or another model."""
         session = open_session(path, threads)
-        return cls(session, _checked(session, str(path), "image", ("mean", "logvar")))
+        return cls(session, _checked(session, str(path), cls.takes, cls.gives))
+
+
+class Encoder(_Part):
+    """uint8 pictures → the posterior's mean and log-variance."""
+
+    takes, gives = "image", ("mean", "logvar")
 
     def codes(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and log-variance, float32 [n, z_dim] each, of uint8 pictures [n, c, h, w]."""
@@ -38,31 +46,23 @@ class Encoder:
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             found = f"{images.dtype} {list(images.shape)}"
             raise UserError(f"the VAE takes uint8 pictures [n, {', '.join(map(str, shape))}], not {found}.")
-        mean, logvar = _run(self.session, ["mean", "logvar"], "image", images)
+        mean, logvar = _run(self.session, list(self.gives), self.takes, images)
         return mean, logvar
 
 
-@dataclass(frozen=True)
-class Decoder:
-    """Codes → pictures; `meta` is the file's metadata, decoded."""
+class Decoder(_Part):
+    """Codes → pictures; its metadata have the densities of codes to draw from."""
 
-    session: ort.InferenceSession
-    meta: dict[str, Any]
-
-    @classmethod
-    def load(cls, path: str | Path, threads: int | None = None) -> "Decoder":
-        """Open a decoder; UserError where the file is missing, broken or another model."""
-        session = open_session(path, threads)
-        return cls(session, _checked(session, str(path), "z", ("image", "logits")))
+    takes, gives = "z", ("image", "logits")
 
     def images(self, z: np.ndarray) -> np.ndarray:
         """The mean pictures, uint8 [n, c, h, w], of codes [n, z_dim]."""
-        (images,) = _run(self.session, ["image"], "z", z.astype(np.float32))
+        (images,) = _run(self.session, ["image"], self.takes, z.astype(np.float32))
         return images
 
     def logits(self, z: np.ndarray) -> np.ndarray:
         """Each pixel's logit before the padding is cut off, float32 [n, c, padded height, padded width]."""
-        (logits,) = _run(self.session, ["logits"], "z", z.astype(np.float32))
+        (logits,) = _run(self.session, ["logits"], self.takes, z.astype(np.float32))
         return logits
 
     @property
