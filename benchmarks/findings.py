@@ -70,6 +70,10 @@ class Runs:
                 return mcnemar(hits[0], hits[1])["p"]
         return None
 
+    def epochs(self, name: str) -> int:
+        """Epochs of the runs, which have a point of the curve each."""
+        return len(self.curve(name, "train_accuracy"))
+
     def curve(self, name: str, figure: str) -> list[float]:
         """A curve, averaged over the seeds, epoch by epoch."""
         return np.mean([record[f"curve_{figure}"] for record in self._runs[name].values()], axis=0).tolist()
@@ -215,15 +219,16 @@ def _converged(runs: Runs) -> tuple[str, str]:
 
 def _vgg_better(runs: Runs) -> tuple[str, str]:
     ours, lenet = runs.mean("vgg-modern", "test_accuracy"), runs.mean("lenet-modern", "test_accuracy")
-    text = f"modern recipe, 50 epochs: VGG {runs.shown('vgg-modern')}, LeNet {runs.shown('lenet-modern')}"
-    return text, verdict(ours > lenet)
+    texts = [
+        f"{title} {runs.shown(name)} after {runs.epochs(name)} epochs"
+        for title, name in (("VGG", "vgg-modern"), ("LeNet", "lenet-modern"))
+    ]
+    return f"modern recipe: {', '.join(texts)}", verdict(ours > lenet)
 
 
 def _vgg_fits(runs: Runs) -> tuple[str, str]:
-    gap = runs.mean("vgg-modern", "gap")
-    return f"modern recipe, 50 epochs: training less test accuracy {runs.shown('vgg-modern', 'gap')}", verdict(
-        gap < 0.02
-    )
+    text = f"modern recipe, {runs.epochs('vgg-modern')} epochs: training less test accuracy"
+    return f"{text} {runs.shown('vgg-modern', 'gap')}", verdict(runs.mean("vgg-modern", "gap") < 0.02)
 
 
 def _vgg_fast(runs: Runs) -> tuple[str, str]:
