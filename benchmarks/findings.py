@@ -231,10 +231,13 @@ def _vgg_fits(runs: Runs) -> tuple[str, str]:
     return f"{text} {runs.shown('vgg-modern', 'gap')}", verdict(runs.mean("vgg-modern", "gap") < 0.02)
 
 
-def _vgg_fast(runs: Runs) -> tuple[str, str]:
-    ours, lenet = (runs.mean(name, "examples_per_second") for name in ("vgg-modern", "lenet-modern"))
-    text = f"on one core of a CPU, beside other work, VGG took {ours:,.0f} pictures a second, LeNet {lenet:,.0f}"
-    return text, verdict(ours > lenet)
+def _vgg_fast(_: Runs) -> tuple[str, str]:
+    vgg, lenet = (artifacts.read_json(artifacts.metrics_path("timing", name)) for name in ("vgg", "lenet"))
+    speeds = [timing["examples_per_second"] for timing in (vgg, lenet)]
+    text = (
+        f"the committed default run on {vgg['device']}: VGG {speeds[0]:,.0f} pictures a second, LeNet {speeds[1]:,.0f}"
+    )
+    return text, verdict(speeds[0] > speeds[1])
 
 
 def _fair(runs: Runs) -> tuple[str, str]:
@@ -290,7 +293,7 @@ CLAIMS = (
     Claim("VGG is better than LeNet", ("vgg-modern", "lenet-modern"), "a higher test accuracy", _vgg_better),
     Claim("VGG does not over-fit", ("vgg-modern",), "training is less than 2 points above test", _vgg_fits),
     Claim(
-        "VGG trains faster than LeNet in spite of its size", ("vgg-modern", "lenet-modern"),
+        "VGG trains faster than LeNet in spite of its size", (),
         "more pictures a second", _vgg_fast,
     ),
     Claim(
@@ -345,7 +348,7 @@ SCALE = (
     ("lenet-modern", "ReLU, batch normalisation, max pooling; the aim is 0.92"),
     ("mynet-modern-20", "20 epochs"),
     ("mynet-modern", "the aim is 0.94"),
-    ("vgg-modern", "the aim is 0.94"),
+    ("vgg-modern", "100 epochs, moved by a pixel at most; the aim is 0.94 (50 epochs, by two: 0.949 and 0.937)"),
     ("nin-modern", ""),
     ("googlenet-modern", ""),
     ("resnet-modern", ""),
@@ -418,9 +421,8 @@ measured once on the test set. The report's three figures are its training loss,
 def render(records: list[Record]) -> str:
     """The whole page."""
     runs = Runs(records)
-    devices = sorted({f"- {record['device']}, torch {record['torch']}, {_precision(record)}" for record in records})
     parts = {
-        "devices": devices,
+        "devices": device_lines(records),
         "claims": claim_lines(runs),
         "ablation": ablation_lines(runs),
         "scale": scale_lines(runs),
@@ -428,10 +430,14 @@ def render(records: list[Record]) -> str:
     return PAGE_TEXT.format(**{name: "\n".join(lines) for name, lines in parts.items()})
 
 
-def _precision(record: Record) -> str:
-    """What its multiplications were made in; older records, all in float32, say nothing of it."""
-    precision = record.get("settings", {}).get("precision", "float32")
-    return precision if precision == "float32" else f"{precision}: {record['run']}"
+def device_lines(records: list[Record]) -> list[str]:
+    """What the runs were made on, and which of them multiplied in another precision than float32."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        precision = record.get("settings", {}).get("precision", "float32")  # older records say nothing of it
+        line = f"- {record['device']}, torch {record['torch']}, {precision}"
+        found.setdefault(line, set()).update(() if precision == "float32" else {record["run"]})
+    return [": ".join([line, ", ".join(sorted(runs))]) if runs else line for line, runs in sorted(found.items())]
 
 
 def main() -> None:
