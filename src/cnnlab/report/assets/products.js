@@ -107,11 +107,11 @@ function vaeFigures({ test: t, z_dim: dimensions }) {
 }
 
 const JUDGED = {
-  test_pictures: "real, from the test set",
+  test_pictures: "test pictures",
   reconstructions: "reconstructions",
-  class_samples: "samples of the classes' Gaussians",
-  mixture_samples: "samples of the fitted mixture",
-  samples: "samples of the prior",
+  class_samples: "classes' Gaussians",
+  mixture_samples: "fitted mixture",
+  samples: "prior N(0, I)",
 };
 
 function vaeJudged(t) {
@@ -130,10 +130,10 @@ function vaeJudged(t) {
     tabled(
       table(
         "What a classifier makes of the VAE's pictures",
-        [["pictures"], ["Fréchet distance", "n"], ["confidence over 0.8", "n"], ["rarest class", "n"]],
+        [["pictures"], ["Fréchet distance", "n"], ["sure", "n"], ["rarest class", "n"]],
         rows,
       ),
-      `What MyNet makes of them: the Fréchet distance in the features of its first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each, against as many training pictures; no FID, it compares with nothing but itself), the share of n = ${whole(t.mynet_test_pictures_n)} that it is sure of, and the share of the class it sees least.`,
+      `What MyNet makes of test pictures, of their reconstructions, and of samples of three densities: the Fréchet distance in the features of its first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each, against as many training pictures; no FID, it compares with nothing but itself), the share of n = ${whole(t.mynet_test_pictures_n)} that it is sure of (confidence over 0.8), and the share of the class it sees least.`,
     )
   );
 }
