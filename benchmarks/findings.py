@@ -1,7 +1,7 @@
 """Write docs/findings.md, the reports' claims answered, from the full-scale runs: `python benchmarks/findings.py`.
 
-Every figure of that page comes from benchmarks/results/full_scale.json, and every verdict from a rule on the figures
-that is written beside it; tests/test_findings.py holds the page to both.
+Every figure of that page comes from benchmarks/results/ (full_scale.json; speeds: training.json), and every verdict
+from a rule on the figures that is written beside it; tests/test_findings.py holds the page to both.
 """
 
 import base64
@@ -20,6 +20,7 @@ from cnnlab.ablation.statistics import holm, mcnemar, paired_difference
 from cnnlab.errors import run_command
 
 RECORDS, PAGE = Path("benchmarks/results/full_scale.json"), Path("docs/findings.md")
+SPEEDS = Path("benchmarks/results/training.json")
 NOT_RUN, OPEN = "not run", "open"
 FEW, ENOUGH = "too few common seeds", 3  # fewer pairs settle nothing
 Record = dict[str, Any]
@@ -70,9 +71,9 @@ class Runs:
                 return mcnemar(hits[0], hits[1])["p"]
         return None
 
-    def epochs(self, name: str) -> int:
-        """Epochs of the runs, which have a point of the curve each."""
-        return len(self.curve(name, "train_accuracy"))
+    def epochs(self, name: str) -> str:
+        """Epochs of each of the runs."""
+        return " or ".join(sorted({f"{record['epochs']:g}" for record in self.records(name)}))
 
     def curve(self, name: str, figure: str) -> list[float]:
         """A curve, averaged over the seeds, epoch by epoch."""
@@ -232,11 +233,9 @@ def _vgg_fits(runs: Runs) -> tuple[str, str]:
 
 
 def _vgg_fast(_: Runs) -> tuple[str, str]:
-    vgg, lenet = (artifacts.read_json(artifacts.metrics_path("timing", name)) for name in ("vgg", "lenet"))
-    speeds = [timing["examples_per_second"] for timing in (vgg, lenet)]
-    text = (
-        f"the committed default run on {vgg['device']}: VGG {speeds[0]:,.0f} pictures a second, LeNet {speeds[1]:,.0f}"
-    )
+    vgg, lenet = (artifacts.read_json(SPEEDS)[name] for name in ("vgg", "lenet"))
+    speeds = [record["float32_examples_per_second"] for record in (vgg, lenet)]
+    text = f"{vgg['device']}, float32: VGG {speeds[0]:,.0f} pictures a second, LeNet {speeds[1]:,.0f}"
     return text, verdict(speeds[0] > speeds[1])
 
 
@@ -390,7 +389,8 @@ def claim_lines(runs: Runs) -> list[str]:
 PAGE_TEXT = """# The reports' claims, answered
 
 Written by `python benchmarks/findings.py` from `benchmarks/results/full_scale.json`, whose runs
-`python benchmarks/full_scale.py --runs NAME,… --seeds N` makes: settings of budget `full`. LeNet's variants and their
+`python benchmarks/full_scale.py --runs NAME,… --seeds N` makes: settings of budget `full` (speeds: from `training.json`
+beside it, which `python benchmarks/training.py` makes). LeNet's variants and their
 baseline are trained as report B did (plain SGD at a constant rate, 60,000 pictures, 20 epochs, the last kept), mynet
 with and without batch normalisation for 10 epochs at rate 0.1 with the validation part held out. Figures are mean ±
 standard deviation over n seeds; "gap" is training accuracy (the running mean of the last epoch) less test accuracy. A

@@ -77,6 +77,7 @@ def test_a_disk_that_is_full_at_a_write_costs_nothing_but_time(disk, expected, m
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", writing)
+        patch.setattr("cnnlab.training.checkpoint.PAUSE", 0)  # every segment is saved, however long that takes
         with pytest.raises(UserError, match="could not be written: No space left on device"):
             run_stage()
     assert left_over(disk) == []

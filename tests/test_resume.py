@@ -76,6 +76,9 @@ def watch(happened: Callable[[str], None]) -> None:
     """Call `happened` at every training step and within every write: half written, written, on disk, in its place."""
     import torch
 
+    from cnnlab.training import checkpoint
+
+    checkpoint.PAUSE = 0  # every segment is saved: what happens is the same in every run, however long a save takes
     backward, write_bytes, fsync, replace = torch.Tensor.backward, Path.write_bytes, os.fsync, Path.replace
 
     def stepping(tensor, *arguments, **options):

@@ -26,7 +26,7 @@ from cnnlab.sweep import cluster
 from cnnlab.sweep.board import summarise
 from cnnlab.sweep.grid import expand
 from cnnlab.sweep.run import Options, run_sweep
-from cnnlab.sweep.targets import compared
+from cnnlab.sweep.targets import Stage, _named, compared
 from cnnlab.sweep.unit import difference
 
 ROOT = Path(__file__).parent.parent
@@ -159,6 +159,21 @@ def project(reproduced, tmp_path) -> Path:
     """A copy of it for one test."""
     shutil.copytree(reproduced, tmp_path / "my lab")
     return tmp_path / "my lab"
+
+
+# What is named, as a function
+
+
+def test_stages_are_named_with_their_file_or_without():
+    both = ("more/dvc.yaml:embed@a", "more/dvc.yaml:embed@b")
+    stages = {name: Stage("", frozenset(), ()) for name in ("evaluate@lenet", *both)}
+    for given, meant in (
+        ("evaluate", ("evaluate@lenet",)), ("dvc.yaml", ("evaluate@lenet",)), ("embed@a", both[:1]),
+        (both[1], both[1:]), ("embed", both), ("more/dvc.yaml:embed", both), ("more/dvc.yaml", both),
+    ):  # fmt: skip
+        assert _named(stages, [given]) == meant
+    with pytest.raises(UserError, match="did you mean 'embed@a'"):
+        _named(stages, ["embd@a"])
 
 
 # The grid, as functions

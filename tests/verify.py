@@ -36,7 +36,7 @@ def main() -> None:
         stale = [line for line in dry.splitlines() if line.startswith("Running stage")]
         if stale:
             sys.exit("the committed lock is not true; these stages would run:\n" + "\n".join(stale))
-        print("dvc.lock is true: a clean clone finds nothing to run.")
+        print("The lock files are true: a clean clone finds nothing to run.")
         committed = {path: json.loads((clone / path).read_text()) for path in (FIGURES, TIMING)}
         run("dvc", "repro", "--single-item", "--force", "download", cwd=clone)
         run("dvc", "repro", "--single-item", "--force", "train@lenet", cwd=clone)

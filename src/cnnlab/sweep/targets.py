@@ -155,8 +155,11 @@ def _with_upstream(stages: Stages, names: Iterable[str]) -> set[str]:
 
 
 def _named(stages: Stages, named: Sequence[str]) -> tuple[str, ...]:
-    """Every stage that the names mean: with its folder or without, and `evaluate` meaning each `evaluate@…`."""
-    called = {stage: {stage, short := stage.rpartition(":")[2], short.split("@")[0]} for stage in stages}
+    """Every stage that the names mean: with its file or without, a file's all, `evaluate` meaning each `evaluate@…`."""
+    called = {}
+    for stage in stages:
+        file, _, name = stage.rpartition(":")
+        called[stage] = {stage, stage.split("@")[0], name, name.split("@")[0], file or "dvc.yaml"}
     for name in named:
         if not any(name in names for names in called.values()):
             near = get_close_matches(name, sorted(set().union(*called.values())), n=1)

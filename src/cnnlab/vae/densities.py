@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CODES_PER_DIMENSION = 10  # that each Gaussian of a mixture needs
+CODES_PER_GAUSSIAN, LEAST_CODES = 20, 2  # of a mixture, times z_dim: on average, and for its smallest
 LONGEST_FIT = 50  # rounds of expectation and maximisation
 
 
@@ -75,29 +75,36 @@ def fit_gaussians(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, clas
 
 
 def fit_mixture(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, components: int, seed: int) -> Mixture:
-    """The mixture likeliest for codes drawn from the posteriors mean, logvar [n, z_dim], one of each picture.
+    """A mixture fitted to codes drawn from the posteriors mean, logvar [n, z_dim], one of each picture.
 
-    With encoder and decoder held fixed it is the prior under which the evidence lower bound is largest. To fit it after
-    training is Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4. Each of the labels [n]
-    has its share of the weight and `components` Gaussians, or one where it has fewer than 10·z_dim codes for each. One
-    thread alone computes it, as the last bits depend on how many there are.
+    It is near the aggregate posterior, which is the prior under which the evidence lower bound would be largest with
+    encoder and decoder held fixed (Hoffman and Johnson 2016, section 2). To fit a density after training is Ghosh et
+    al. 2020, "From variational to deterministic autoencoders", section 4. Each of the labels [n] has its share of the
+    weight and at most `components` Gaussians, as many as its codes bear.
     """
-    from sklearn.mixture import GaussianMixture  # takes a second to import
-    from threadpoolctl import threadpool_limits
-
     codes = mean + np.exp(0.5 * logvar) * np.random.default_rng(seed).standard_normal(mean.shape)
-    weights, gaussians = [], []
+    parts = []
     for label in np.unique(labels):
         own = labels == label
-        if components == 1 or own.sum() < components * CODES_PER_DIMENSION * mean.shape[1]:
-            weights.append(own.mean())
-            gaussians.append(fit_gaussian(mean[own], logvar[own]))
-            continue
-        fit = GaussianMixture(components, init_params="k-means++", max_iter=LONGEST_FIT, random_state=seed)
-        with threadpool_limits(limits=1), warnings.catch_warnings():
+        fitted = _fit_components(codes[own].astype(np.float64), components, seed)
+        parts.append((own.mean(), fitted or Mixture(np.ones(1), [fit_gaussian(mean[own], logvar[own])])))
+    weights = np.concatenate([share * part.weights for share, part in parts])
+    return Mixture(weights, [gaussian for _, part in parts for gaussian in part.gaussians])
+
+
+def _fit_components(codes: np.ndarray, components: int, seed: int) -> Mixture | None:
+    """At most so many Gaussians by expectation and maximisation; None where the codes [n, z_dim] bear only one."""
+    from sklearn.mixture import GaussianMixture  # takes a second to import
+
+    n, z_dim = codes.shape
+    for count in range(min(components, n // (CODES_PER_GAUSSIAN * z_dim)), 1, -1):
+        fit = GaussianMixture(count, init_params="k-means++", max_iter=LONGEST_FIT, random_state=seed)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the last round still moved it a little
-            fit.fit(codes[own].astype(np.float64))
-        weights += list(own.mean() * np.asarray(fit.weights_))
+            fit.fit(codes)
+        weights = np.asarray(fit.weights_)
+        if weights.min() * n < LEAST_CODES * z_dim:
+            continue  # one has shrunk to a few codes
         factors = np.linalg.cholesky(np.asarray(fit.covariances_))
-        gaussians += [Gaussian(centre, factor) for centre, factor in zip(np.asarray(fit.means_), factors, strict=True)]
-    return Mixture(np.array(weights), gaussians)
+        return Mixture(weights, [Gaussian(*pair) for pair in zip(np.asarray(fit.means_), factors, strict=True)])
+    return None

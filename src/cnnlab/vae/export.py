@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from cnnlab.errors import UserError
@@ -13,11 +14,11 @@ from cnnlab.inference.calibration import object_share
 from cnnlab.inference.session import session_of
 from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians
 from cnnlab.vae.densities import fit_gaussians, fit_mixture
+from cnnlab.vae.measure import binarised
 from cnnlab.vae.model import VAE
 
 TOLERANCE = 1e-4  # times max(1, |value|)
 PARITY_PICTURES = 200
-FITTED_PICTURES = 10_000  # of each class at most, whose codes the densities are fitted to
 PARITY_BATCHES = (1, 3, 64)
 
 
@@ -54,10 +55,11 @@ def to_onnx(
     meta = meta | {"borders": list(vae.borders), "log_scale": vae.log_scale.item()}
     if meta["light_on_dark"]:
         meta |= {"object_share": object_share(images)}
-    some = np.concatenate([np.flatnonzero(labels == label)[:FITTED_PICTURES] for label in np.unique(labels)])
+    shown = binarised(images, np.random.default_rng(meta["seed"])) if meta["binarize"] else images
     # The file's own codes: onnxruntime's are the same at any number of threads, torch's are not.
     coder = Encoder(session_of(encoder.SerializeToString(), "the exported encoder"), {"shape": list(vae.shape)})
-    fitted = _densities(*coder.codes(images[some]), labels[some], meta, components)
+    with threadpool_limits(limits=1):  # with more, the last bits depend on how many
+        fitted = _densities(*coder.codes(shown), labels, meta, components)
     return stamp(encoder, meta), stamp(decoder, meta | fitted)
 
 
