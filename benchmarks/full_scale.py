@@ -37,6 +37,7 @@ RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
     "mynet-modern": ("mynet", "modern", {}, {}),
     "mynet-modern-20": ("mynet", "modern", {}, {"epochs": 20}),
     "vgg-modern": ("vgg", "modern", {}, {}),
+    "vgg-modern-50": ("vgg", "modern", {}, {"epochs": 50, "shift": 2, "weight_decay": 0.05, "label_smoothing": 0.05}),
     "nin-modern": ("nin", "modern", {}, {}),
     "googlenet-modern": ("googlenet", "modern", {}, {}),
     "resnet-modern": ("resnet", "modern", {}, {}),
