@@ -13,8 +13,9 @@ from typing import Any
 
 import typer
 
-from cnnlab import artifacts, embedding, params
-from cnnlab.errors import UserError, run_command
+from cnnlab import embedding
+from cnnlab.core import artifacts, params
+from cnnlab.core.errors import UserError, run_command
 
 Row = dict[str, Any]
 MEASURED = ("divergence", "trustworthiness", "knn_recall")

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab import artifacts
-from cnnlab.ablation.statistics import holm, mcnemar, paired_difference
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts
+from cnnlab.core.errors import run_command
+from cnnlab.study.statistics import holm, mcnemar, paired_difference
 
 RECORDS, PAGE = Path("benchmarks/results/full_scale.json"), Path("docs/findings.md")
 SPEEDS = Path("benchmarks/results/training.json")

@@ -20,11 +20,10 @@ import numpy as np
 import torch
 import typer
 
-from cnnlab import artifacts, params
-from cnnlab.ablation.runs import Setting, Variant, run_seed
-from cnnlab.errors import UserError, run_command
-from cnnlab.training.classification import train_classifier
-from cnnlab.training.classifier import ClassifierTask
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import UserError, run_command
+from cnnlab.study.runs import Setting, Variant, run_seed
+from cnnlab.training.classification import ClassifierTask, train_classifier
 from cnnlab.training.devices import choose_device, describe
 from cnnlab.training.loop import Row, evaluate
 
@@ -82,8 +81,8 @@ def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
     trained = train_classifier(
         architecture,
         settings.models[architecture].options | options,
-        artifacts.load_info("fashion_mnist"),
-        artifacts.load_split("fashion_mnist", "train"),
+        datasets.load_info("fashion_mnist"),
+        datasets.load_split("fashion_mnist", "train"),
         run,
         recipe=recipe,
         seed=seed,
@@ -91,14 +90,12 @@ def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
         device=device,
         name=f"{name}-{seed}",
     )
-    test = artifacts.load_split("fashion_mnist", "test")
+    test = datasets.load_split("fashion_mnist", "test")
     data = torch.tensor(test.images, device=device), torch.tensor(test.labels, device=device)
-    figures = {
-        f"test_{key}": value for key, value in evaluate(ClassifierTask(trained.classifier, run), data, seed).items()
-    }
+    figures = {f"test_{key}": value for key, value in evaluate(ClassifierTask(trained.module, run), data, seed).items()}
     record = {"run": name, "seed": seed, "n_test": len(test.labels)} | trained.metrics() | figures
     record |= trained.progress.timing() | _curve(trained.progress.rows)
-    record |= {"settings": trained.classifier.meta["settings"], "options": trained.classifier.meta["options"]}
+    record |= {"settings": trained.module.meta["settings"], "options": trained.module.meta["options"]}
     trained.checkpoint.remove()
     return record | _surroundings(device)
 
@@ -108,13 +105,13 @@ def _ablation_record(name: str, seed: int, device_name: str) -> dict[str, Any]:
     settings = params.load()
     variant, _, rate = name.partition("@")
     baseline = variant if variant in settings.baselines else settings.ablations[variant].baseline
-    change = {} if variant == baseline else settings.variant(baseline, variant)
-    start = settings.baseline(baseline)
-    info, train = artifacts.load_info("fashion_mnist"), artifacts.load_split("fashion_mnist", "train")
+    change = settings.ablation(variant).change
+    start = settings.baselines[baseline]
+    info, train = datasets.load_info("fashion_mnist"), datasets.load_split("fashion_mnist", "train")
     protocol = start.full.model_copy(update={"validates": start.full.validates or bool(rate)})
     setting = Setting(info, train, protocol, settings.validation_share, choose_device(device_name))
     described = Variant(f"full-{variant}", baseline, start.options | change)
-    run = run_seed(described, setting, artifacts.load_split("fashion_mnist", "test"), seed, float(rate or 0) or None)
+    run = run_seed(described, setting, datasets.load_split("fashion_mnist", "test"), seed, float(rate or 0) or None)
     record = {
         "run": name,
         "seed": seed,

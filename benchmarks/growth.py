@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import typer
 
-from cnnlab import artifacts
-from cnnlab.artifacts import DatasetInfo, Split
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.errors import run_command
 
 ROOT = Path(__file__).parent.parent
 BASE = {"pictures": 10_000, "side": 28, "classes": 10}
@@ -80,7 +80,7 @@ def _prepare(folder: Path, pictures: int, side: int, classes: int) -> None:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        artifacts.save_dataset(info, *parts)
+        datasets.save_dataset(info, *parts)
     finally:
         os.chdir(here)
     text = (ROOT / "params.yaml").read_text()

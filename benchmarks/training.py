@@ -31,11 +31,12 @@ import torch
 import torchvision
 import typer
 
-from cnnlab import artifacts, models, params
-from cnnlab.artifacts import Split
-from cnnlab.errors import UserError, run_command
+from cnnlab import models
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import UserError, run_command
+from cnnlab.core.params import Precision
 from cnnlab.models import blocks
-from cnnlab.params import Precision
 from cnnlab.training import classification, loop
 from cnnlab.training.devices import choose_device, describe
 
@@ -108,7 +109,7 @@ def _our_seconds(name: str, count: int, epochs: int, device_name: str, precision
     begun = time.perf_counter()
     with contextlib.redirect_stderr(io.StringIO()):
         trained = classification.train_classifier(
-            name, options, artifacts.load_info("fashion_mnist"), both, run, recipe="report", seed=0, held_out=0.1,
+            name, options, datasets.load_info("fashion_mnist"), both, run, recipe="report", seed=0, held_out=0.1,
             device=device, precision=precision, validate=True, name=f"benchmark-{name}",
         )  # fmt: skip
     if device.type == "cuda":
@@ -122,7 +123,7 @@ def _book_seconds(
     name: str, count: int, epochs: int, device_name: str, workers: int, threads: int, channels_last: bool
 ) -> float:
     """The book's `train_ch6` on torchvision's data set of the same pictures."""
-    book, info = _book(), artifacts.load_info("fashion_mnist")
+    book, info = _book(), datasets.load_info("fashion_mnist")
     torch.set_num_threads(threads)
     blocks.TINY = 0  # torch's own convolutions
     network: Any = models.build(name, info.shape, len(info.class_names), params.load().options(name))
@@ -156,7 +157,7 @@ def _write_idx(folder: Path, part: str, split: Split) -> None:
 
 def _parts(count: int) -> tuple[Split, Split]:
     """The first `count` training pictures, and a sixth as many for testing."""
-    parts = artifacts.load_split("fashion_mnist", "train"), artifacts.load_split("fashion_mnist", "test")
+    parts = datasets.load_split("fashion_mnist", "train"), datasets.load_split("fashion_mnist", "test")
     train, test = (
         Split(np.array(part.images[:some]), np.array(part.labels[:some]))
         for part, some in zip(parts, (count, max(10, count // TEST_SHARE)), strict=True)

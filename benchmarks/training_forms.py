@@ -17,8 +17,9 @@ import typer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab import artifacts, models, params
-from cnnlab.errors import run_command
+from cnnlab import models
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
 from cnnlab.training.devices import choose_device
 from cnnlab.training.recipe import make_optimizer
 
@@ -37,7 +38,7 @@ def main(
     choose_device("cpu")
     if threads:
         torch.set_num_threads(threads)
-    split = artifacts.load_split("fashion_mnist", "train")
+    split = datasets.load_split("fashion_mnist", "train")
     images = torch.tensor(split.images[:PICTURES]).float() / 255
     labels = torch.tensor(split.labels[:PICTURES])
     table = json.loads(output.read_text()) if output.exists() else {}
@@ -79,7 +80,7 @@ def _forms(name: str) -> dict[str, Step]:
 
 
 def _network(name: str) -> nn.Module:
-    info = artifacts.load_info("fashion_mnist")
+    info = datasets.load_info("fashion_mnist")
     torch.manual_seed(0)
     return models.build(name, info.shape, len(info.class_names), params.load().options(name))
 

@@ -17,10 +17,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the stage has it
 import numpy as np
 import typer
 
-from cnnlab import artifacts, embedding, features, params
+from cnnlab import embedding
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
+from cnnlab.embedding import features
 from cnnlab.embedding.pca import fit_pca
 from cnnlab.embedding.tsne import EXAGGERATION, START_SCALE, available_threads, fit_tsne
-from cnnlab.errors import run_command
 from cnnlab.inference import Model
 
 BLOCK = 500  # rows of distances held at a time
@@ -85,7 +87,7 @@ def main(
     """Time all contenders on the same rows and compare what they reach."""
     settings = params.load()
     perplexity, iterations = settings.embed.perplexity, settings.embed.full.iterations
-    test = artifacts.load_split(settings.dataset, "test")
+    test = datasets.load_split(settings.dataset, "test")
     model = Model.load(artifacts.onnx_path(arch, "features"))
     table = []
     for count in map(int, rows.split(",")):

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import typer
 
-from cnnlab import artifacts, params
-from cnnlab.data.split import stratified_split
-from cnnlab.errors import run_command
+from cnnlab.core import datasets, params
+from cnnlab.core.errors import run_command
+from cnnlab.core.split import stratified_split
 from cnnlab.inference import Model
 from cnnlab.vae.codec import Decoder, Encoder
 from cnnlab.vae.densities import Gaussian, Mixture, fit_mixture
@@ -28,7 +28,7 @@ def main(
 ) -> None:
     """Print a row for the standard normal prior and for each number of Gaussians."""
     encoder, decoder = Encoder.load(f"{models}/vae_encoder.onnx"), Decoder.load(f"{models}/vae_decoder.onnx")
-    split, meta, settings = artifacts.load_split(data, "train"), decoder.meta, params.load()
+    split, meta, settings = datasets.load_split(data, "train"), decoder.meta, params.load()
     judge = Model.load(f"{models}/mynet.onnx") if meta["dataset"] == settings.dataset else None
     train, validation = stratified_split(split.labels, meta["validation_share"], meta["seed"])
     mean, logvar = encoder.codes(split.images[validation])

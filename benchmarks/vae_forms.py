@@ -16,14 +16,16 @@ import numpy as np
 import torch
 import typer
 
-from cnnlab import artifacts, params
-from cnnlab.artifacts import DatasetInfo, Split
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.errors import run_command
 from cnnlab.training.devices import choose_device, describe
 from cnnlab.training.loop import evaluate
+from cnnlab.training.trained import Trained
 from cnnlab.vae.likelihoods import pixel_entropy
+from cnnlab.vae.model import save_vae
 from cnnlab.vae.task import VaeTask
-from cnnlab.vae.training import TrainedVae, save_vae, train_vae
+from cnnlab.vae.training import train_vae
 
 RECORDED = {"z_dim", "likelihood", "beta", "warm_up", "binarize", "flip"}  # of the settings, beside the run's
 FIGURES = ("negative_elbo", "reconstruction", "kl")
@@ -74,7 +76,7 @@ def main(
 def _read(data: str) -> tuple[DatasetInfo, Split, Split]:
     """The data set, its training and its test part."""
     if not data.endswith(".npy"):
-        return artifacts.load_info(data), artifacts.load_split(data, "train"), artifacts.load_split(data, "test")
+        return datasets.load_info(data), datasets.load_split(data, "train"), datasets.load_split(data, "test")
     images = artifacts.read_array(data)
     first = len(images) - len(images) // 10
     parts = [Split(part, np.zeros(len(part), np.int64)) for part in (images[:first], images[first:])]
@@ -83,7 +85,7 @@ def _read(data: str) -> tuple[DatasetInfo, Split, Split]:
     return info, parts[0], parts[1]
 
 
-def _measure(trained: TrainedVae, settings: params.Vae, test: Split, seed: int, device: torch.device) -> dict[str, Any]:
+def _measure(trained: Trained, settings: params.Vae, test: Split, seed: int, device: torch.device) -> dict[str, Any]:
     """Test figures, one draw of the code for each picture, and the run's own."""
     task = VaeTask(trained.module, settings.model_copy(update={"beta": 1.0}))
     data = torch.tensor(test.images, device=device), torch.tensor(test.labels, device=device)

@@ -2,16 +2,16 @@
 
 import sys
 
-from cnnlab import artifacts, params
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
 from cnnlab.data.fetch import fetch
-from cnnlab.errors import run_command
 
 
 def main() -> None:
     """Write data/DATASET/ from the first source that has it."""
     settings = params.load()
     fetched = fetch(settings.dataset, settings.folder, budget=settings.budget, seed=settings.seed)
-    artifacts.save_dataset(fetched.info, fetched.train, fetched.test)
+    datasets.save_dataset(fetched.info, fetched.train, fetched.test)
     for note in fetched.notes:
         print(f"Note: {note}", file=sys.stderr)
     channels, height, width = fetched.info.shape

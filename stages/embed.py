@@ -1,28 +1,77 @@
-"""Embed a network's three layers in the plane and measure the maps: `python stages/embed.py mynet tsne`."""
+"""Store inner features of test pictures, embed them by PCA and t-SNE, and draw both: `python stages/embed.py mynet`."""
 
-import os
+from typing import Any
 
 import typer
 from tqdm import tqdm
 
-from cnnlab import artifacts, embedding, params
-from cnnlab.errors import run_command
-from cnnlab.figures.embeddings import Panel, embedding_map, variance_axes
+from cnnlab import embedding
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import run_command
+from cnnlab.embedding import features
+from cnnlab.figures.embeddings import Panel, embedding_grid, embedding_map, variance_axes
+from cnnlab.figures.feature_maps import DPI, feature_maps, first_filters
+from cnnlab.inference import Model
+
+CHANNELS, ROWS = 16, 10  # of a convolution, and pictures, that are shown
 
 
-def main(
-    architecture: str = typer.Argument(help="as in params.yaml under models"),
-    method: embedding.Method = typer.Argument(help="the projection"),
-) -> None:
-    """From features/ARCH: maps as tables and pictures, their quality, and what new pictures need to join them."""
-    # Threads that wait leave the core to others: where cores are shared, spinning makes t-SNE many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    settings, name = params.load(), f"{architecture}-{method}"
-    run = settings.embed.at(settings.budget)
+def main(architecture: str = typer.Argument(help="as in params.yaml under models")) -> None:
+    """From the features file: three layers and their maps to features/, pictures of them to plots/."""
+    settings = params.load()
+    test = datasets.load_split(settings.dataset, "test")
+    model = Model.load(artifacts.onnx_path(architecture, "features"))
+    chosen = features.choose(test.labels, settings.embed.at(settings.budget).pictures, settings.seed)
+    about = store_features(architecture, model, test, chosen, settings.dataset)
+    draw_feature_maps(architecture, model, test)
+    rows = [embed_by(architecture, method, about, settings) for method in embedding.METHODS]
+    text = f"{about['title']}: {len(chosen):,} test pictures in three layers"
+    figure = embedding_grid(rows, list(embedding.TITLES.values()), text, about["class_names"])
+    path = artifacts.embedding_plots_dir() / f"{architecture}.png"
+    artifacts.write_figure(path, figure)
+    print(f"{architecture}: {', '.join(about['layers'])} of {len(chosen):,} test pictures, by PCA and t-SNE → {path}.")
+
+
+def store_features(architecture: str, model: Model, test: Split, chosen: Any, dataset: str) -> dict[str, Any]:
+    """Write the layers of the chosen test pictures to features/ARCH; returns what is known of them."""
+    folder, layers = artifacts.features_dir(architecture), model.meta["embed_layers"]
+    features.store(folder, model.outputs(test.images[chosen], layers), layers, len(chosen))
+    artifacts.write_array(folder / "index.npy", chosen)
+    artifacts.write_array(folder / "labels.npy", test.labels[chosen])
+    about = {
+        "title": model.meta["title"],
+        "layers": layers,
+        "class_names": model.class_names,
+        "dataset": dataset,
+    }
+    artifacts.write_json(folder / "features.json", about)
+    return about
+
+
+def draw_feature_maps(architecture: str, model: Model, test: Split) -> None:
+    """Draw what each convolution makes of one picture of each class, and the filters of the first."""
+    plots, name = artifacts.feature_plots_dir(architecture), model.meta["title"]
+    shown = features.one_of_each_class(test.labels)[:ROWS]
+    names = [model.class_names[label] for label in test.labels[shown]]
+    for layer, maps in next(model.outputs(test.images[shown], model.meta["map_layers"])).items():
+        channels = features.most_varied(maps, CHANNELS)
+        heading = f"{name}: {layer}, before its activation"
+        figure = feature_maps(test.images[shown], maps[:, channels], channels, maps.shape[1], names, heading)
+        artifacts.write_figure(plots / f"{layer}.png", figure, dpi=DPI)
+    weights = features.first_filters(artifacts.onnx_path(architecture, "features"))
+    filters = first_filters(weights, f"{name}: the filters of the first convolution")
+    artifacts.write_figure(plots / "filters.png", filters, dpi=DPI)
+
+
+def embed_by(
+    architecture: str, method: embedding.Method, about: dict[str, Any], settings: params.Params
+) -> list[Panel]:
+    """Embed every layer by one method; write maps and figures, and give the panels of the picture of both methods."""
+    run, name = settings.embed.at(settings.budget), f"{architecture}-{method}"
     folder, plots = artifacts.features_dir(architecture), artifacts.embedding_plots_dir()
-    about = artifacts.read_json(folder / "features.json")
     labels, index = artifacts.read_array(folder / "labels.npy"), artifacts.read_array(folder / "index.npy")
-    figures, by_class = {"pictures": len(labels)}, []
+    figures, by_class, panels = {"pictures": len(labels)}, [], []
     for layer in about["layers"]:
         rows = artifacts.read_array(folder / f"{layer}.npy")
         told = {"features": rows.shape[1], "constant_features": embedding.constant_features(rows, layer)}
@@ -43,9 +92,10 @@ def main(
         panel = Panel(made.points, labels, f"{about['title']}, {layer}: {embedding.TITLES[method]}", axes)
         figure = embedding_map(panel, about["class_names"], embedding.caption(told, len(labels)))
         artifacts.write_figure(plots / name / f"{layer}.png", figure)
+        panels.append(Panel(made.points, labels, f"{layer}: 10-NN accuracy {quality.overall()['accuracy']:.2f}"))
     artifacts.write_json(artifacts.metrics_path("embed", name), figures)
     artifacts.write_csv(plots / f"{name}.csv", by_class)
-    print(f"{name}: {', '.join(about['layers'])} → {plots / name}; figures → metrics/embed/{name}.json.")
+    return panels
 
 
 if __name__ == "__main__":

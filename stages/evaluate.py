@@ -3,8 +3,8 @@
 import numpy as np
 import typer
 
-from cnnlab import artifacts, metrics, params
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets, metrics, params
+from cnnlab.core.errors import run_command
 from cnnlab.figures.classification import worst_mistakes
 from cnnlab.inference import Model
 
@@ -14,7 +14,7 @@ SHOWN = 40  # pictures in the grid of the worst mistakes
 def main(architecture: str = typer.Argument(help="as in params.yaml under models")) -> None:
     """Run the fp32 and the int8 file through onnxruntime; write figures, confusion, per-class bars, worst mistakes."""
     settings = params.load()
-    test = artifacts.load_split(settings.dataset, "test")
+    test = datasets.load_split(settings.dataset, "test")
     folder = artifacts.test_plots_dir(architecture)
     model = Model.load(artifacts.onnx_path(architecture))
     names = np.array(model.class_names)

@@ -2,18 +2,18 @@
 
 import typer
 
-from cnnlab import artifacts
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.errors import run_command
 from cnnlab.export.bundle import make_bundle
 from cnnlab.inference import Model
 from cnnlab.inference.speed import speed
-from cnnlab.training.classifier import load_classifier
+from cnnlab.models.classifier import load_classifier
 
 
 def main(architecture: str = typer.Argument(help="as in params.yaml under models")) -> None:
     """Write the three ONNX files, the figures of the export and their speed; opens no test picture."""
     classifier = load_classifier(artifacts.model_path(architecture))
-    split = artifacts.load_split(classifier.meta["dataset"], "train")
+    split = datasets.load_split(classifier.meta["dataset"], "train")
     bundle = make_bundle(classifier, split)
     path, int8_path = artifacts.onnx_path(architecture), artifacts.onnx_path(architecture, "int8")
     artifacts.write_bytes(path, bundle.lean)

@@ -1,12 +1,14 @@
 """Train one architecture: `python stages/train.py lenet --act relu --pool max`; flags are its own options."""
 
+from typing import Any
+
 import typer
 
-from cnnlab import artifacts, params
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
+from cnnlab.models.classifier import save_classifier
 from cnnlab.training import parallel
 from cnnlab.training.classification import train_classifier
-from cnnlab.training.classifier import save_classifier
 from cnnlab.training.devices import choose_device, describe
 
 
@@ -20,8 +22,8 @@ def main(context: typer.Context, architecture: str) -> None:
         trained = train_classifier(
             architecture,
             settings.options(architecture) | params.parse_flags(context.args),
-            artifacts.load_info(settings.dataset),
-            artifacts.load_split(settings.dataset, "train"),
+            datasets.load_info(settings.dataset),
+            datasets.load_split(settings.dataset, "train"),
             settings.run(architecture),
             recipe=settings.recipe,
             seed=settings.seed,
@@ -32,13 +34,22 @@ def main(context: typer.Context, architecture: str) -> None:
         )
     if parallel.rank() > 0:
         return
-    save_classifier(artifacts.model_path(architecture), trained.classifier)
+    save_classifier(artifacts.model_path(architecture), trained.module)
     told = {"budget": settings.budget, "recipe": settings.recipe, "dataset": settings.dataset}
-    artifacts.write_json(artifacts.metrics_path("train", architecture), trained.metrics() | told)
+    figures = trained.metrics()
+    artifacts.write_json(artifacts.metrics_path("train", architecture), figures | told)
     timing = trained.progress.timing() | {"device": describe(device)}
     artifacts.write_json(artifacts.metrics_path("timing", architecture), timing)
     trained.checkpoint.remove()
-    print(f"{architecture}: {trained.summary()} → {artifacts.model_path(architecture)}; `dvc repro` goes on from here.")
+    print(f"{architecture}: {_summary(figures)} → {artifacts.model_path(architecture)}; `dvc repro` goes on from here.")
+
+
+def _summary(figures: dict[str, Any]) -> str:
+    held_out = f"validation accuracy {figures['validation_accuracy']:.4f}, " if figures["n_validation"] else ""
+    return (
+        f"{held_out}training accuracy {figures['train_accuracy']:.4f} at epoch {figures['best_epoch']:g} "
+        f"of {figures['epochs']:g}"
+    )
 
 
 if __name__ == "__main__":

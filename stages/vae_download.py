@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from cnnlab import artifacts, params
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
 from cnnlab.vae.datasets import obtain
 
 FOLDER = "vae"  # whatever the data set: DVC's stages name their files beforehand
@@ -12,7 +12,7 @@ FOLDER = "vae"  # whatever the data set: DVC's stages name their files beforehan
 def main() -> None:
     """Write data/vae/."""
     fetched = obtain(params.load())
-    artifacts.save_dataset(replace(fetched.info, name=FOLDER), fetched.train, fetched.test)
+    datasets.save_dataset(replace(fetched.info, name=FOLDER), fetched.train, fetched.test)
     channels, height, width = fetched.info.shape
     for note in fetched.notes:
         print(f"note: {note}")

@@ -1,17 +1,17 @@
 """Export the VAE's encoder and decoder as ONNX, checked against torch: `python stages/vae_export.py`."""
 
-from cnnlab import artifacts, params
-from cnnlab.data.split import stratified_split
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
+from cnnlab.core.split import stratified_split
 from cnnlab.vae.export import check_parity, to_onnx
-from cnnlab.vae.training import load_vae
+from cnnlab.vae.model import load_vae
 
 
 def main() -> None:
     """Write models/vae_encoder.onnx and models/vae_decoder.onnx, fitted and checked on training pictures."""
     settings = params.load()
     vae, meta = load_vae(artifacts.model_path("vae"))
-    split = artifacts.load_split("vae", "train")
+    split = datasets.load_split("vae", "train")
     train, validation = stratified_split(split.labels, meta["validation_share"], meta["seed"])
     encoder, decoder = to_onnx(vae, meta, split.images[train], split.labels[train], settings.vae.mixture)
     figures = check_parity(vae, encoder, decoder, split.images[validation], settings.seed)

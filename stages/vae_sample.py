@@ -1,7 +1,7 @@
 """Measure the exported VAE on the test set and draw what it has learned: `python stages/vae_sample.py`; no torch."""
 
-from cnnlab import artifacts, params
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
 from cnnlab.figures.generation import tile_sheet
 from cnnlab.inference import Model
 from cnnlab.vae.codec import Decoder, Encoder
@@ -14,7 +14,7 @@ def main() -> None:
     settings = params.load()
     encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
-    train, test = artifacts.load_split("vae", "train"), artifacts.load_split("vae", "test")
+    train, test = datasets.load_split("vae", "train"), datasets.load_split("vae", "test")
     judge = None  # who tells what the samples look like: a classifier of the same pictures, where there is one
     if settings.vae.dataset == settings.dataset:
         judge = Model.load(artifacts.onnx_path("mynet", "features"))

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from cnnlab import artifacts, params
-from cnnlab.errors import run_command
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
 from cnnlab.training.devices import choose_device, describe
-from cnnlab.vae.training import save_vae, train_vae
+from cnnlab.vae.model import save_vae
+from cnnlab.vae.training import train_vae
 
 
 def main() -> None:
@@ -13,8 +14,8 @@ def main() -> None:
     settings = params.load()
     device = choose_device(settings.device)
     trained = train_vae(
-        replace(artifacts.load_info("vae"), name=settings.vae.dataset),
-        artifacts.load_split("vae", "train"),
+        replace(datasets.load_info("vae"), name=settings.vae.dataset),
+        datasets.load_split("vae", "train"),
         settings.vae,
         settings.vae.at(settings.budget),
         seed=settings.seed,

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cnnlab import artifacts, params
-from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.datasets import DatasetInfo, Split
 
 ROOT = Path(__file__).parent.parent
 NETWORKS = ("lenet", "mynet")
@@ -19,7 +19,7 @@ def settings(**changes) -> params.Params:
     chosen = {
         "models": {name: loaded.models[name] for name in NETWORKS},
         "baselines": {"lenet": loaded.baselines["lenet"]},
-        "ablations": {"relu": loaded.ablations["relu"]},
+        "ablations": {name: loaded.ablations[name] for name in ("lenet", "relu")},
         "budget": "quick",
         "recipe": "modern",
         "seed": 0,
@@ -36,7 +36,7 @@ def build(used: params.Params, class_names: tuple[str, ...] = ("shoe", "hat", "b
         Split(generator.integers(0, 256, (n, channels, 8, 8), dtype=np.uint8), np.arange(n) % len(names))
         for n in (TRAIN, TEST)
     ]
-    artifacts.save_dataset(info, *parts)
+    datasets.save_dataset(info, *parts)
     for name in used.models:
         network(name, used, names, generator)
     ablation(used)
@@ -93,12 +93,12 @@ def ablation(used: params.Params, budget: str = "quick") -> None:
         stated = {"baseline": "lenet", "change": change, "budget": budget, "dataset": used.dataset}
         protocol = {"recipe": "modern", "epochs": 1.0, "n_test": TEST}
         seeds = {"test_accuracy_seed_0": 0.7, "test_accuracy_seed_1": 0.8}
-        artifacts.write_json(artifacts.metrics_path("ablation", name), stated | protocol | seeds)
+        artifacts.write_json(artifacts.metrics_path("study", name), stated | protocol | seeds)
         compared = {"difference": 0.1, "low": -0.1, "high": 0.3, "p": 0.04, "p_holm": 0.04, "mcnemar_p": 0.5}
         row = {"name": name, "baseline": "lenet", "change": change, "rate": "usual", "learning_rate": 0.02, "n": 2}
         row |= {"test_accuracy": 0.75, "std": 0.07, "train_accuracy": 0.8, "gap": 0.05, "dead_relus": ""}
         rows.append(row | (compared if change else dict.fromkeys(compared, "")))
-    artifacts.write_csv(artifacts.ablation_table_path("csv"), rows)
+    artifacts.write_csv(artifacts.study_table_path("csv"), rows)
 
 
 def vae(used: params.Params) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from cnnlab import artifacts
+from cnnlab.core import artifacts
 
 FOLDER = Path("docs/pictures")
 WIDTH, HEIGHT = 1200, 800  # pixels

@@ -11,17 +11,18 @@ import pytest
 import torch
 from scipy import stats
 
-from cnnlab import artifacts, models
-from cnnlab.ablation import runs
-from cnnlab.ablation.runs import Setting, Variant, choose_rate, dead_rectifiers, run_variant
-from cnnlab.ablation.statistics import holm, mcnemar, mean_and_spread, paired_difference
-from cnnlab.ablation.table import table
-from cnnlab.artifacts import DatasetInfo
+from cnnlab import models
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.datasets import DatasetInfo
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Protocol
 from cnnlab.data.sample import load_sample
-from cnnlab.errors import UserError
 from cnnlab.figures.ablation import differences
-from cnnlab.params import Protocol
-from cnnlab.training.classifier import Classifier
+from cnnlab.models.classifier import Classifier
+from cnnlab.study import runs
+from cnnlab.study.runs import Setting, Variant, choose_rate, dead_rectifiers, run_variant
+from cnnlab.study.statistics import holm, mcnemar, mean_and_spread, paired_difference
+from cnnlab.study.table import table
 
 CLASSES = tuple("abcdefghij")
 INFO = DatasetInfo("fashion_mnist", CLASSES, 1, 28, 28, "MIT", "the sample that ships", light_on_dark=True)
@@ -61,20 +62,29 @@ def test_holm_steps_down():
     assert holm({"a": 0.9, "b": 0.8}) == pytest.approx({"a": 1.0, "b": 1.0})
 
 
-def result(budget: str = "quick", change: str = "act=relu", p: float = 0.02) -> dict:
-    variant = {"difference_mean": 0.01, "difference_low": 0.0, "difference_high": 0.02, "difference_p": p}
-    figures = {"baseline": "lenet", "change": change, "budget": budget, "n": 2, "test_accuracy_mean": 0.8}
-    return figures | (variant if change else {})
+def result(accuracies: tuple[float, float], budget: str = "quick", change: str = "act=relu") -> dict:
+    """The figures of a variant with these test accuracies on two seeds."""
+    seeds = {f"test_accuracy_seed_{seed}": accuracy for seed, accuracy in enumerate(accuracies)}
+    return {"baseline": "lenet", "change": change, "budget": budget, "n": 2, "test_accuracy_mean": 0.8} | seeds
 
 
-def test_the_table_corrects_for_the_number_of_variants():
-    rows = table({"lenet": result(change=""), "relu": result(), "tanh": result(p=0.03)}, "quick")
-    assert {row["name"]: row["p_holm"] for row in rows} == {"lenet": "", "relu": 0.04, "tanh": 0.04}
+HITS = {name: np.ones((1, 2, 4), bool) for name in ("lenet", "relu", "tanh")}
+
+
+def test_the_table_pairs_by_seed_and_corrects_for_the_number_of_variants():
+    results = {"lenet": result((0.7, 0.8), change=""), "relu": result((0.75, 0.86)), "tanh": result((0.7, 0.81))}
+    lenet, relu, tanh = table(results, HITS, "quick")
+    assert lenet["difference"] == lenet["p_holm"] == ""
+    expected = stats.ttest_rel([0.75, 0.86], [0.7, 0.8])
+    assert relu["difference"] == pytest.approx(0.055)
+    assert relu["p"] == pytest.approx(expected.pvalue)
+    assert (relu["p_holm"], tanh["p_holm"]) == pytest.approx((2 * relu["p"], max(2 * relu["p"], tanh["p"])))
+    assert relu["mcnemar_p"] == 1
 
 
 def test_results_of_another_budget_are_not_mixed():
     with pytest.raises(UserError, match="relu are not of budget quick"):
-        table({"lenet": result(change=""), "relu": result(budget="smoke")}, "quick")
+        table({"lenet": result((0.7, 0.8), change=""), "relu": result((0.7, 0.8), budget="smoke")}, HITS, "quick")
 
 
 def test_the_picture_takes_an_interval_wider_than_itself():
@@ -94,16 +104,13 @@ def test_every_seed_is_trained_and_measured_at_both_rates(setting):
     test = load_sample()[1]
     found = run_variant(Variant("tried", "lenet", LENET), setting, test)
     assert found.hits().shape == (2, 2, len(test.labels))
-    figures = found.figures({}, None)
+    figures = found.figures()
     assert figures["n"] == 2
     assert figures["test_accuracy_seed_0"] == found.hits()[0, 0].mean()
     assert figures["fair_learning_rate"] in setting.protocol.rates
     assert 0 <= figures["dead_relus_mean"] <= 1
     seeds = {(row["rate"], row["seed"]) for row in found.curves()}
     assert seeds == {("usual", 0), ("usual", 1), ("own best", 0), ("own best", 1)}
-    against = found.figures(figures, found.hits())
-    assert against["difference_mean"] == 0
-    assert against["mcnemar_p"] == 1
 
 
 def test_a_seed_that_was_finished_is_not_trained_again(setting, monkeypatch):
@@ -165,7 +172,7 @@ def trained_with(processes: int, folder: Path) -> float:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        artifacts.save_dataset(INFO, *load_sample())
+        datasets.save_dataset(INFO, *load_sample())
     finally:
         os.chdir(here)
     command = [sys.executable, str(ROOT / "stages/train.py"), "lenet", "--act", "relu"]

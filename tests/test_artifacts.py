@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from cnnlab import artifacts
-from cnnlab.artifacts import DatasetInfo, Split
-from cnnlab.errors import UserError
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.errors import UserError
 
 
 def _fail_midway(path):
@@ -67,15 +67,15 @@ def test_a_data_set_comes_back_as_it_was(tmp_path, monkeypatch):
     info = DatasetInfo("toys", ("ball", "<script>"), 1, 2, 3, "MIT", "made", True)
     train = Split(np.arange(24, dtype=np.uint8).reshape(4, 1, 2, 3), np.array([0, 1, 0, 1]))
     test = Split(train.images[:2], train.labels[:2])
-    artifacts.save_dataset(info, train, test)
-    assert artifacts.load_info("toys") == info
-    np.testing.assert_array_equal(artifacts.load_split("toys", "train").images, train.images)
-    np.testing.assert_array_equal(artifacts.load_split("toys", "test").labels, test.labels)
+    datasets.save_dataset(info, train, test)
+    assert datasets.load_info("toys") == info
+    np.testing.assert_array_equal(datasets.load_split("toys", "train").images, train.images)
+    np.testing.assert_array_equal(datasets.load_split("toys", "test").labels, test.labels)
 
 
 def test_missing_files_say_what_makes_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="dvc repro"):
-        artifacts.load_info("fashion_mnist")
+        datasets.load_info("fashion_mnist")
     with pytest.raises(UserError, match="dvc repro"):
-        artifacts.load_split("fashion_mnist", "train")
+        datasets.load_split("fashion_mnist", "train")

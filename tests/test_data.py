@@ -19,17 +19,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnlab import artifacts, params
-from cnnlab.artifacts import Split
+from cnnlab.core import datasets, params
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import UserError, run_command
+from cnnlab.core.split import stratified_split
 from cnnlab.data import catalogue, cifar, debian, fetch, sample, sources, transfer
 from cnnlab.data.catalogue import DATA_SETS, FASHION_MNIST, DataFile, DataSet
 from cnnlab.data.checks import RejectedError, verify
 from cnnlab.data.idx import read_idx
-from cnnlab.data.split import stratified_split
-from cnnlab.errors import UserError, run_command
 from stages import download
 
-FOLDER = params.Folder(path="data/pictures", size=28, mode="grey")
+FOLDER = params.Folder(path="data/pictures", side=28, mode="grey")
 MIRROR, SECOND = "http://one.test/", "http://two.test/"
 
 
@@ -609,9 +609,9 @@ def test_an_unknown_data_set_is_refused_with_the_known_ones():
 def test_what_is_fetched_can_be_saved_and_loaded(tiny):
     put("data/raw/tiny", PUBLISHED)
     fetched = got(tiny)
-    artifacts.save_dataset(fetched.info, fetched.train, fetched.test)
-    assert artifacts.load_info("tiny") == fetched.info
-    assert np.array_equal(artifacts.load_split("tiny", "test").images, fetched.test.images)
+    datasets.save_dataset(fetched.info, fetched.train, fetched.test)
+    assert datasets.load_info("tiny") == fetched.info
+    assert np.array_equal(datasets.load_split("tiny", "test").images, fetched.test.images)
 
 
 # --- The stage
@@ -631,7 +631,7 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, **changes: str) -> int:
 
 def test_the_stage_writes_the_data_and_says_so_in_one_line(tiny, monkeypatch, capsys):
     assert run_stage(monkeypatch, budget="smoke", dataset="fashion_mnist") == 0
-    assert len(artifacts.load_split("fashion_mnist", "train").labels) == 1500
+    assert len(datasets.load_split("fashion_mnist", "train").labels) == 1500
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert "1,500 training and 600 test pictures of 1x28x28 in 10 classes" in said

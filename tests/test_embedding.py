@@ -11,11 +11,12 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from cnnlab import embedding
-from cnnlab.artifacts import write_array, write_json
+from cnnlab.core import params
+from cnnlab.core.artifacts import write_array, write_json
+from cnnlab.core.errors import UserError
 from cnnlab.embedding import quality, tsne
 from cnnlab.embedding.pca import fit_pca
 from cnnlab.embedding.stored import open_map
-from cnnlab.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 QUICK = {"perplexity": 10, "iterations": 100, "seed": 0}
@@ -301,8 +302,7 @@ def test_a_map_that_is_not_there_is_told(data, made, tmp_path):
 
 
 def test_the_stages_make_maps_figures_and_what_project_needs(data, tmp_path, monkeypatch):
-    from stages.embed import main as embed_stage
-    from stages.embed_figure import main as figure_stage
+    from stages.embed import embed_by
 
     features, labels = data
     monkeypatch.chdir(tmp_path)
@@ -315,8 +315,8 @@ def test_the_stages_make_maps_figures_and_what_project_needs(data, tmp_path, mon
     text = (ROOT / "params.yaml").read_text().replace("budget: quick", "budget: smoke")
     (tmp_path / "params.yaml").write_text(text)
     for method in embedding.METHODS:
-        embed_stage("tiny", method)
-    figure_stage("tiny")
+        panels = embed_by("tiny", method, about, params.load())
+        assert [panel.heading.split(":")[0] for panel in panels] == ["conv2", "fc1"]
     made = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "plots").rglob("*") if path.is_file())
     maps = [
         f"plots/embed/tiny-{method}/{layer}.{kind}"
@@ -324,7 +324,7 @@ def test_the_stages_make_maps_figures_and_what_project_needs(data, tmp_path, mon
         for layer in ("conv2", "fc1")
         for kind in ("csv", "png")
     ]
-    assert made == sorted([*maps, "plots/embed/tiny-pca.csv", "plots/embed/tiny-tsne.csv", "plots/embed/tiny.png"])
+    assert made == sorted([*maps, "plots/embed/tiny-pca.csv", "plots/embed/tiny-tsne.csv"])
     figures = json.loads((tmp_path / "metrics" / "embed" / "tiny-tsne.json").read_text())
     assert figures["pictures"] == len(labels)
     assert figures["fc1.accuracy"] > 0.95

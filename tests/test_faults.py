@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cnnlab import artifacts
-from cnnlab.errors import UserError
+from cnnlab.core import artifacts
+from cnnlab.core.errors import UserError
 from cnnlab.training import loop
 from cnnlab.training.devices import choose_device
 from stages import train

@@ -1,7 +1,6 @@
 """Inner features: which pictures, how they are stored, what `cnnlab features` writes."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,9 +10,10 @@ from PIL import Image
 from typer import Typer
 from typer.testing import CliRunner
 
-from cnnlab import features
-from cnnlab.commands.features import features as command
-from cnnlab.errors import UserError
+from cnnlab.cli.features import features as command
+from cnnlab.core import datasets
+from cnnlab.core.errors import UserError
+from cnnlab.embedding import features
 from cnnlab.inference import Model
 from cnnlab.inference.session import encode
 
@@ -211,7 +211,7 @@ def test_mistakes_are_told_in_a_sentence(network, pictures, tmp_path, monkeypatc
 
 
 def test_the_stage_writes_features_maps_and_filters(images, tmp_path, monkeypatch):
-    from stages.features import main
+    from stages.embed import draw_feature_maps, store_features
 
     monkeypatch.chdir(tmp_path)
     tiny_network(tmp_path / "models" / "tiny.features.onnx")
@@ -219,9 +219,10 @@ def test_the_stage_writes_features_maps_and_filters(images, tmp_path, monkeypatc
     for name, array in (("images", images), ("labels", labels)):
         (tmp_path / "data" / "fashion_mnist" / "test").mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / "data" / "fashion_mnist" / "test" / f"{name}.npy", array)
-    text = (Path(__file__).parent.parent / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text)
-    main("tiny")
+    test = datasets.load_split("fashion_mnist", "test")
+    model = Model.load(tmp_path / "models" / "tiny.features.onnx")
+    store_features("tiny", model, test, np.arange(len(labels)), "fashion_mnist")
+    draw_feature_maps("tiny", model, test)
     folder = tmp_path / "features" / "tiny"
     assert np.load(folder / "conv1.npy").shape == (23, 4 * SIDE * SIDE)
     assert (np.load(folder / "labels.npy") == labels[np.load(folder / "index.npy")]).all()

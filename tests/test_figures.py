@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cnnlab.artifacts import write_figure
+from cnnlab.core.artifacts import write_figure
 from cnnlab.figures import style
 from cnnlab.figures.classification import worst_mistakes
 from cnnlab.figures.embeddings import Panel, embedding_grid, embedding_map, variance_axes

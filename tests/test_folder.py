@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab import params
+from cnnlab.core import params
+from cnnlab.core.errors import UserError
+from cnnlab.core.split import stratified_split
 from cnnlab.data import fetch, pictures
 from cnnlab.data.folder import read_folder
 from cnnlab.data.pictures import PictureError, read_picture, to_pixels
-from cnnlab.data.split import stratified_split
-from cnnlab.errors import UserError
 
 SIZE = 28
 
@@ -391,7 +391,7 @@ def test_a_wrong_layout_is_told(tmp_path, lay: Callable[[Path], None], fault):
 def test_a_folder_is_fetched_as_a_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fill(Path("mine"), {"<script>": 3, "b": 3})
-    fetched = fetch.fetch("folder", params.Folder(path="mine", size=SIZE, mode="rgb"), budget="smoke", seed=0)
+    fetched = fetch.fetch("folder", params.Folder(path="mine", side=SIZE, mode="rgb"), budget="smoke", seed=0)
     assert fetched.info.class_names == ("<script>", "b")
     assert fetched.info.shape == (3, SIZE, SIZE) == fetched.train.images.shape[1:]
     assert (fetched.info.name, fetched.info.source, fetched.info.light_on_dark) == ("folder", "mine", False)

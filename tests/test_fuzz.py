@@ -25,15 +25,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnlab import artifacts, params
-from cnnlab.artifacts import DatasetInfo
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.datasets import DatasetInfo
+from cnnlab.core.errors import UserError
 from cnnlab.data import cifar, debian
 from cnnlab.data.catalogue import DATA_SETS
 from cnnlab.data.idx import read_idx
 from cnnlab.data.pictures import read_picture, to_pixels
-from cnnlab.errors import UserError
 from cnnlab.inference import predict
-from cnnlab.inference.session import Model, encode
+from cnnlab.inference.session import Model, default_model_path, encode
 from cnnlab.vae.codec import Decoder, Encoder, _checked
 
 ROOT = Path(__file__).parent.parent
@@ -205,7 +205,7 @@ def test_a_data_sets_description(folder, value):
     path.write_text(json.dumps(value))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        info = survives(lambda: artifacts.load_info("x"))
+        info = survives(lambda: datasets.load_info("x"))
     assert info is None or isinstance(info, DatasetInfo)
 
 
@@ -433,8 +433,8 @@ def weights() -> dict[str, bytes]:
 
 
 def load_weights(path: Path, kind: str) -> Any:
-    from cnnlab.training.classifier import load_classifier
-    from cnnlab.vae.training import load_vae
+    from cnnlab.models.classifier import load_classifier
+    from cnnlab.vae.model import load_vae
 
     return load_classifier(path) if kind == "classifier" else load_vae(path)
 
@@ -502,7 +502,7 @@ def test_checkpoints(folder, content):
 
 # --- ONNX metadata
 
-SHIPPED = artifacts.default_model_path()
+SHIPPED = default_model_path()
 
 
 class Forged:
@@ -622,9 +622,9 @@ def test_class_names_never_become_paths(tmp_path, monkeypatch):
     for kind in ("", "int8"):
         artifacts.write_bytes(artifacts.onnx_path("mynet", kind), renamed)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 28, 28), np.uint8)
-    split = artifacts.Split(pixels, np.arange(40) % 10)
+    split = datasets.Split(pixels, np.arange(40) % 10)
     info = DatasetInfo("fashion_mnist", HOSTILE, 1, 28, 28, "", "", light_on_dark=True)
-    artifacts.save_dataset(info, split, split)
+    datasets.save_dataset(info, split, split)
     evaluate.main("mynet")
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and project not in path.parents]
     assert outside == []

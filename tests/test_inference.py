@@ -9,11 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from cnnlab.artifacts import default_model_path
+from cnnlab.core.errors import UserError
 from cnnlab.data.sample import load_sample
-from cnnlab.errors import UserError
 from cnnlab.inference import Model
-from cnnlab.inference.session import decode, encode
+from cnnlab.inference.session import decode, default_model_path, encode
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,7 @@ def test_metadata_survive_the_way_through_the_file():
 
 def test_inference_needs_no_torch():
     code = (
-        "import sys, cnnlab.inference.predict, cnnlab.export.card, cnnlab.inference.speed\n"
+        "import sys, cnnlab.inference.predict, cnnlab.page.card, cnnlab.inference.speed\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'onnx', 'pydantic', 'dvc'} & set(sys.modules)\n"
         "print(sorted(heavy))"
     )

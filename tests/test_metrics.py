@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from cnnlab import metrics
+from cnnlab.core import metrics
 
 
 @pytest.fixture

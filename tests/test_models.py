@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cnnlab import models
-from cnnlab.errors import UserError
+from cnnlab import architectures, models
+from cnnlab.core.errors import UserError
 from cnnlab.models import blocks
 from cnnlab.models.summary import layer_table, render_models, summarise
 
@@ -170,8 +170,8 @@ def test_exports_with_a_dynamic_batch(name):
 
 
 def test_names_are_the_files():
-    files = {path.stem for path in Path(models.__file__).parent.glob("*.py")}
-    assert models.names() == sorted(files - {"__init__", "blocks", "summary"})
+    files = {path.stem for path in Path(architectures.__file__).parent.glob("*.py")}
+    assert models.names() == sorted(files - {"__init__"})
     assert {"googlenet", "lenet", "mynet", "nin", "resnet", "vgg"} <= set(models.names())
 
 
@@ -194,8 +194,8 @@ def test_a_new_file_is_an_architecture(tmp_path, monkeypatch):
         "    def classify(self, maps, tap):\n"
         "        return self.fc(maps.amax((2, 3)))\n"
     )
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "cnnlab.models.tiny", raising=False)
+    monkeypatch.setattr(architectures, "__path__", [*architectures.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "cnnlab.architectures.tiny", raising=False)
     assert "tiny" in models.names()
     assert models.build("tiny", (1, 8, 8), 3, {"width": 4}).taps(pictures(2, (1, 8, 8)))["conv1"].shape[1] == 4
     (tmp_path / "hollow.py").write_text("")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab import params
-from cnnlab.errors import UserError
+from cnnlab.core import params
+from cnnlab.core.errors import UserError
 
 SHIPPED = Path(__file__).parent.parent / "params.yaml"
 
@@ -39,8 +39,10 @@ def test_the_file_that_ships_is_right():
         ("{act: tanh}", "{atc: tanh}", ["'tanh'", "'atc'", "lenet does not have", "act, norm, pool"]),
         ("relu: {baseline: lenet", "relu: {baseline: alexnet", ["'relu'", "'alexnet'", "lenet, mynet"]),
         ("  tanh: {", "  relu: {", ["duplicate key"]),
-        ("  tanh: {", "  lenet: {", ["'lenet'", "name of a baseline"]),
+        ("  tanh: {", "  lenet: {", ["duplicate key"]),
         ("  tanh: {", "  ../tanh: {", ["ablations.../tanh", "pattern"]),
+        ("change: {act: tanh}", "change: {}", ["'tanh'", "changes 0 options", "a baseline's own entry"]),
+        ("  mynet: {baseline: mynet, change: {}}\n", "", ["'mynet-plain'", "'mynet', which has no entry of its own"]),
         (
             "batch_size: 128, seeds: 2}",
             "batch_size: 128, seeds: 0}",

@@ -13,13 +13,13 @@ import typer
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-from cnnlab.artifacts import default_model_path
-from cnnlab.commands.predict import predict as command
+from cnnlab.cli.predict import predict as command
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import object_share
 from cnnlab.inference.predict import Answer, predict
 from cnnlab.inference.prepare import prepare
+from cnnlab.inference.session import default_model_path
 
 SHAPE = (1, 28, 28)
 Filter = Image.Resampling
@@ -315,7 +315,7 @@ def test_names_cannot_command_the_terminal(here: Path, images: np.ndarray):
 def test_a_model_that_is_none_stops_with_a_sentence(here: Path, images: np.ndarray):
     Image.fromarray(images[0, 0]).save(here / "a.png")
     (here / "wrong.onnx").write_bytes(b"\x08\x07nothing")
-    code = "from cnnlab.cli import main; main()"
+    code = "from cnnlab.cli.main import main; main()"
     for path, reason in (("wrong.onnx", "is not an ONNX model"), ("none.onnx", "is not here")):
         result = subprocess.run(
             [sys.executable, "-c", code, "predict", "a.png", "--model", path], capture_output=True, text=True

@@ -11,10 +11,11 @@ from test_features import META, SIDE, tiny_network
 from typer import Typer
 from typer.testing import CliRunner
 
-from cnnlab.commands.project import project as command
-from cnnlab.errors import UserError
+from cnnlab.cli.project import project as command
+from cnnlab.core import params
+from cnnlab.core.errors import UserError
+from stages.embed import embed_by
 from stages.embed import main as embed_stage
-from stages.features import main as features_stage
 
 ROOT = Path(__file__).parent.parent
 PICTURES = 120
@@ -33,9 +34,7 @@ def lab(tmp_path_factory):
     (folder / "params.yaml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        features_stage("tiny")
-        embed_stage("tiny", "pca")
-        embed_stage("tiny", "tsne")
+        embed_stage("tiny")
     (folder / "new").mkdir()
     (folder / "empty").mkdir()
     for i in (5, 6, 7):
@@ -65,13 +64,13 @@ def test_a_test_picture_is_its_own_nearest(lab, monkeypatch, method, layer):
     assert [place["nearest"][0]["class"] for place in told] == ["Bag", "Shirt", "Sneaker"]
     assert all(len(place["nearest"]) == 2 and sum(place["around"].values()) == 10 for place in told)
     if method == "pca":
-        points = np.load(lab / "features" / "embed" / "tiny-pca" / layer / "points.npy")
+        points = np.load(lab / "features" / "tiny" / "pca" / layer / "points.npy")
         places = np.array([[place["x"], place["y"]] for place in told])
         np.testing.assert_allclose(places, points[5:8], rtol=1e-3, atol=1e-2 * np.abs(points).max())
 
 
 def test_the_map_is_drawn_and_the_stored_one_stays(lab, monkeypatch):
-    stored = sorted((lab / "features" / "embed" / "tiny-tsne" / "pooled").iterdir())
+    stored = sorted((lab / "features" / "tiny" / "tsne" / "pooled").iterdir())
     before = [path.read_bytes() for path in stored]
     code, output = run(lab, monkeypatch, "new/5.png", "-o", "here.png")
     assert code == 0
@@ -110,4 +109,4 @@ def test_the_perplexity_is_too_high_for_the_pictures(lab, monkeypatch, tmp_path)
     (tmp_path / "params.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"perplexity 50 needs at least 151 pictures and there are {PICTURES}"):
-        embed_stage("tiny", "tsne")
+        embed_by("tiny", "tsne", json.loads((lab / "features/tiny/features.json").read_text()), params.load())

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab import artifacts, params
-from cnnlab.artifacts import DatasetInfo, Split
-from cnnlab.report import reported
-from cnnlab.report.assemble import assemble
-from cnnlab.report.maps import GRID, MOST_POINTS, on_grid, sprite
-from cnnlab.report.page import render
-from cnnlab.report.sources import read
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.page import reported
+from cnnlab.page.assemble import assemble
+from cnnlab.page.maps import GRID, MOST_POINTS, on_grid, sprite
+from cnnlab.page.render import render
+from cnnlab.page.sources import read
 from tests import report_lab
 from tests.report_lab import ROOT, TEST
 
@@ -142,7 +142,7 @@ def test_the_ablation_has_a_row_for_each_variant_and_every_seed(used):
 
 
 def test_an_ablation_of_another_budget_is_named_and_not_shown(used):
-    change(artifacts.metrics_path("ablation", "relu"), budget="smoke")
+    change(artifacts.metrics_path("study", "relu"), budget="smoke")
     data = page_data(used)
     assert [row["name"] for row in data["ablation"][0]["rows"]] == ["lenet"]
     (note,) = data["notes"]["ablation"]
@@ -150,13 +150,13 @@ def test_an_ablation_of_another_budget_is_named_and_not_shown(used):
 
 
 def test_an_ablation_that_was_not_run_is_named(used):
-    artifacts.metrics_path("ablation", "relu").unlink()
-    artifacts.ablation_table_path("csv").unlink()
+    artifacts.metrics_path("study", "relu").unlink()
+    artifacts.study_table_path("csv").unlink()
     data = page_data(used)
     assert data["ablation"] == []
     assert data["notes"]["ablation"] == [
-        "Not run: relu (no file in metrics/ablation/).",
-        "The comparison is missing: plots/ablations.csv is not here.",
+        "Not run: relu (no file in metrics/study/).",
+        "The comparison is missing: plots/study.csv is not here.",
     ]
 
 
@@ -295,7 +295,7 @@ def test_the_page_of_the_committed_figures_is_under_twelve_megabytes(tmp_path, m
     train = artifacts.read_json(artifacts.metrics_path("train", "lenet"))
     pictures = train["n_train"] + train["n_validation"]
     empty = Split(np.zeros((1, 1, 28, 28), np.uint8), np.zeros(pictures, np.int64))
-    artifacts.save_dataset(info, empty, Split(noise, numbers))
+    datasets.save_dataset(info, empty, Split(noise, numbers))
     data = page_data(settings)
     assert len(data["networks"]) == len(settings.models)
     assert len(data["maps"]["index"]) <= MOST_POINTS

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from cnnlab.report.assemble import assemble
-from cnnlab.report.page import render
-from cnnlab.report.sources import read
+from cnnlab.page.assemble import assemble
+from cnnlab.page.render import render
+from cnnlab.page.sources import read
 from tests import report_lab
 from tests.test_report import HOSTILE
 

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab import artifacts
-from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.datasets import DatasetInfo, Split
 
 ROOT = Path(__file__).parent.parent
 TRAINERS = {
     "classifier": ["stages/train.py", "lenet", "--norm", "batch", "--act", "relu"],
-    "ablation": ["stages/ablate.py", "lenet", "relu"],
+    "ablation": ["stages/study_run.py", "relu"],
     "vae": ["stages/vae_train.py"],
 }
 KILLS = 20  # of each trainer, half of them at training steps and half within checkpoint writes
@@ -55,7 +55,7 @@ def make_project(folder: Path) -> None:
         for image, label in zip(images, labels, strict=True):
             image[0, side // 4 * label : side // 4 * (label + 1)] += 120
         info = DatasetInfo(name, CLASSES, 1, side, side, "none", "made", light_on_dark=True)
-        artifacts.save_dataset(info, Split(images[:120], labels[:120]), Split(images[120:], labels[120:]))
+        datasets.save_dataset(info, Split(images[:120], labels[:120]), Split(images[120:], labels[120:]))
     os.chdir(here)
 
 
@@ -258,7 +258,7 @@ def key(tmp_path: Path, **changes) -> Path:
     """Where a tiny classifier's checkpoint lies under changed settings or data."""
     import torch
 
-    from cnnlab.params import Run
+    from cnnlab.core.params import Run
     from cnnlab.training import classification, loop
 
     values = {"architecture": "lenet", "options": {"act": "relu"}, "recipe": "modern", "seed": 0, "held_out": 0.2}
@@ -303,7 +303,7 @@ def test_other_code_never_resumes(tmp_path, monkeypatch):
     shutil.copytree(Path(cnnlab.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__", "*.onnx", "*.npz"))
     monkeypatch.setattr(cnnlab, "__file__", str(copy / "__init__.py"))
     assert Checkpoint("lenet", {}, []).path == before
-    for changed in ("training/loop.py", "models/lenet.py", "data/split.py", "vae/task.py"):
+    for changed in ("training/loop.py", "architectures/lenet.py", "core/split.py", "vae/task.py"):
         (copy / changed).write_text((copy / changed).read_text() + "\n")
         after = Checkpoint("lenet", {}, []).path
         assert after != before, changed
@@ -313,7 +313,7 @@ def test_other_code_never_resumes(tmp_path, monkeypatch):
 def test_a_vaes_checkpoint_hangs_on_its_labels_too(tmp_path, monkeypatch):
     import torch
 
-    from cnnlab.params import load
+    from cnnlab.core.params import load
     from cnnlab.training.loop import Progress
     from cnnlab.vae import training
 
@@ -422,7 +422,7 @@ def test_what_a_killed_process_left_half_written_is_removed_by_the_next_write(tm
 if __name__ == "__main__":
     import torch
 
-    import cnnlab.ablation.runs
+    import cnnlab.study.runs
     import cnnlab.vae.training  # noqa: F401
 
     torch.optim.AdamW([torch.zeros(1)])  # imports much; so once, for all the forks

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.artifacts import default_model_path
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
+from cnnlab.inference.session import default_model_path
 
 ROOT = Path(__file__).parent.parent
 PICTURES = (0, 300, 599)

@@ -19,9 +19,9 @@ import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from cnnlab import params
-from cnnlab.cli import app
-from cnnlab.errors import UserError
+from cnnlab.cli.main import app
+from cnnlab.core import params
+from cnnlab.core.errors import UserError
 from cnnlab.sweep import cluster
 from cnnlab.sweep.board import summarise
 from cnnlab.sweep.grid import expand
@@ -83,7 +83,7 @@ def run(folder: Path, command: str, *, fails: int = 0, **environment: str) -> st
 @contextmanager
 def started(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """`cnnlab sweep` in a process group of its own, as a terminal starts it; gone at the end."""
-    command = [sys.executable, "-c", "from cnnlab.cli import main; main()", "sweep", *arguments]
+    command = [sys.executable, "-c", "from cnnlab.cli.main import main; main()", "sweep", *arguments]
     process = subprocess.Popen(
         command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=_environment(folder, **environment), start_new_session=True,

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.artifacts import DatasetInfo
+from cnnlab.core.datasets import DatasetInfo
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Run
 from cnnlab.data.sample import load_sample
-from cnnlab.errors import UserError
-from cnnlab.params import Run
 from cnnlab.training import augment, loop
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_classifier
@@ -303,8 +303,8 @@ def test_bfloat16_learns_as_float32_does_and_keeps_float32_weights(tmp_path, mon
             held_out=0.2, device=torch.device("cpu"), precision=precision,
         )  # fmt: skip
     for precision, trained in runs.items():
-        assert trained.classifier.meta["settings"]["precision"] == precision
-        assert {value.dtype for value in trained.classifier.network.parameters()} == {torch.float32}
+        assert trained.module.meta["settings"]["precision"] == precision
+        assert {value.dtype for value in trained.module.network.parameters()} == {torch.float32}
         assert trained.validation["accuracy"] > 0.5
     full, half = (run.progress.rows[0]["train_loss"] for run in runs.values())
     assert full != half

@@ -8,20 +8,20 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from cnnlab.artifacts import DatasetInfo, Split
-from cnnlab.errors import UserError
-from cnnlab.params import Faces, Vae, VaeRun, load
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Faces, Vae, VaeRun, load
 from cnnlab.vae.likelihoods import log_likelihood, mean_pixel, pixel_entropy
-from cnnlab.vae.model import VAE
+from cnnlab.vae.model import VAE, load_vae, save_vae
 from cnnlab.vae.task import VaeTask
-from cnnlab.vae.training import load_vae, save_vae, train_vae
+from cnnlab.vae.training import train_vae
 
 KINDS = ("bernoulli", "continuous_bernoulli", "gaussian")
 
 
 def settings(**changes) -> Vae:
     run = VaeRun(steps=50, batch_size=16, learning_rate=0.004, bound_pictures=20)
-    values = {"dataset": "folder", "lfw": Faces(path="data/pictures", size=32), "z_dim": 4, "likelihood": "bernoulli"}
+    values = {"dataset": "folder", "lfw": Faces(path="data/pictures", side=32), "z_dim": 4, "likelihood": "bernoulli"}
     values |= {"decoder": "relu", "beta": 1.0, "warm_up": 0.0, "binarize": False, "flip": False, "mixture": 2}
     return Vae(**values | {"smoke": run, "quick": run, "full": run} | changes)
 
@@ -217,7 +217,7 @@ def test_sizes_that_binarising_cannot_take_are_refused():
 def test_a_damaged_file_is_named(tmp_path, damage):
     path = tmp_path / "vae.pt"
     path.write_bytes(damage)
-    with pytest.raises(UserError, match=r"vae\.pt is not a whole VAE"):
+    with pytest.raises(UserError, match=r"vae\.pt is not a whole cnnlab model"):
         load_vae(path)
     with pytest.raises(UserError, match="is not here"):
         load_vae(tmp_path / "none.pt")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab import artifacts, params
-from cnnlab.errors import UserError
+from cnnlab.core import datasets, params
+from cnnlab.core.errors import UserError
 from cnnlab.vae.datasets import fetch_lfw, obtain, picture_files, read_faces
 from tests.test_vae import bars
 
@@ -97,7 +97,7 @@ def test_the_classifiers_set_is_taken_where_it_lies_and_faces_where_they_are(tmp
     settings = params.load()
     monkeypatch.chdir(tmp_path)
     info, split = bars(20)
-    artifacts.save_dataset(artifacts.DatasetInfo(**vars(info) | {"name": "fashion_mnist"}), split, split)
+    datasets.save_dataset(datasets.DatasetInfo(**vars(info) | {"name": "fashion_mnist"}), split, split)
     fetched = obtain(settings.model_copy(update={"dataset": "fashion_mnist", "vae": settings.vae}))
     assert np.array_equal(fetched.train.images, split.images)
     assert fetched.info.class_names == ("upright", "lying")

@@ -13,11 +13,12 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from cnnlab.artifacts import Split, write_bytes
-from cnnlab.commands.interpolate import interpolate
-from cnnlab.commands.reconstruct import reconstruct
-from cnnlab.commands.sample import sample
-from cnnlab.errors import UserError
+from cnnlab.cli.interpolate import interpolate
+from cnnlab.cli.reconstruct import reconstruct
+from cnnlab.cli.sample import sample
+from cnnlab.core.artifacts import write_bytes
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import UserError
 from cnnlab.figures.generation import mosaic_of, tile_sheet
 from cnnlab.vae import export
 from cnnlab.vae.codec import Decoder, Encoder, pack_gaussians, unpack_gaussians
@@ -326,7 +327,7 @@ def test_interpolating_goes_from_the_first_to_the_second(files, tmp_path, monkey
     for index in (0, 1):
         Image.fromarray(split.images[index, 0]).save(tmp_path / f"{index}.png")
     drawn = []
-    monkeypatch.setattr("cnnlab.commands.sheets.tile_sheet", lambda **sheet: drawn.append(sheet) or tile_sheet(**sheet))
+    monkeypatch.setattr("cnnlab.cli.sheets.tile_sheet", lambda **sheet: drawn.append(sheet) or tile_sheet(**sheet))
     ends = [tmp_path / "0.png", tmp_path / "1.png"]
     assert run(interpolate, *ends, "--steps", 5, "--grid", tmp_path / "way.png").exit_code == 0
     expected = decoder.images(encoder.codes(split.images[:2])[0])
@@ -355,8 +356,8 @@ def test_wrong_files_are_told_apart(files, tmp_path, monkeypatch):
 
 def test_sampling_and_measuring_import_no_torch():
     script = (
-        "import sys, stages.vae_sample, cnnlab.commands.sample, cnnlab.commands.reconstruct, "
-        "cnnlab.commands.interpolate, cnnlab.commands.sheets, cnnlab.vae.pictures, cnnlab.vae.datasets; "
+        "import sys, stages.vae_sample, cnnlab.cli.sample, cnnlab.cli.reconstruct, "
+        "cnnlab.cli.interpolate, cnnlab.cli.sheets, cnnlab.vae.pictures, cnnlab.vae.datasets; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

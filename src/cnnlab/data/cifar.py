@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.artifacts import Split
-from cnnlab.errors import UserError
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import UserError
 
 FOLDER = "cifar-10-batches-py"
 TRAIN = tuple(f"{FOLDER}/data_batch_{number}" for number in range(1, 6))

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from cnnlab.core.errors import UserError
 from cnnlab.data.catalogue import DataFile, DataSet
 from cnnlab.data.checks import RejectedError
 from cnnlab.data.transfer import TIMEOUT, raw_dir, store
-from cnnlab.errors import UserError
 
 UPDATE_LIMIT = 90  # seconds for the package lists, where the machine has none
 DOWNLOAD_LIMIT = 600  # seconds for the package

@@ -8,15 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Folder
 from cnnlab.data.catalogue import DATA_SETS, FASHION_MNIST, DataSet
 from cnnlab.data.cifar import read_cifar
 from cnnlab.data.folder import read_folder
 from cnnlab.data.idx import read_idx
 from cnnlab.data.sample import load_sample
 from cnnlab.data.sources import obtain
-from cnnlab.errors import UserError
-from cnnlab.params import Folder
 
 FOLDER = "folder"
 
@@ -90,7 +90,7 @@ def _info(entry: DataSet, sample: str = "") -> DatasetInfo:
 
 
 def _fetch_folder(folder: Folder, seed: int) -> Fetched:
-    pictures = read_folder(folder.path, folder.size, folder.mode, seed)
+    pictures = read_folder(folder.path, folder.side, folder.mode, seed)
     channels, height, width = pictures.train.images.shape[1:]
     info = DatasetInfo(
         FOLDER,

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from cnnlab.artifacts import Split
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import UserError
+from cnnlab.core.split import stratified_split
 from cnnlab.data.pictures import PictureError, printable, read_picture, to_pixels
-from cnnlab.data.split import stratified_split
-from cnnlab.errors import UserError
 
 TEST_SHARE = 0.15  # of each class, where the user brings no test/
 NAMED = 10  # unreadable pictures that an error names
@@ -134,7 +134,7 @@ def _space(count: int, channels: int, size: int) -> np.ndarray:
         return np.empty((count, channels, size, size), np.uint8)
     except MemoryError:
         need = count * channels * size**2 / 1e9
-        raise UserError(f"{count:,} pictures of {size} pixels need {need:.1f} GB: lower folder.size.") from None
+        raise UserError(f"{count:,} pictures of {size} pixels need {need:.1f} GB: lower folder.side.") from None
 
 
 def _unreadable(bad: Sequence[PictureError], root: Path) -> str:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 
 UNSIGNED_BYTE = 0x08  # the third byte of the magic number: the only element type that these data sets use
 MAX_BYTES = 2**28  # of one array; MNIST's largest has 47 million

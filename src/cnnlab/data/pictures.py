@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 
 # The formats that Pillow decodes by itself, the commonest first. Others can start a program (EPS) or are no
 # pictures of pixels; AVIF is last as it is missing from some builds.

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab import artifacts
-from cnnlab.artifacts import Split
-from cnnlab.data.split import choose
-from cnnlab.errors import UserError
+from cnnlab.core import artifacts
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import UserError
+from cnnlab.core.split import choose
 
 PATH = Path(__file__).with_name("fashion_mnist_sample.npz")
 PER_CLASS = {"train": 150, "test": 60}

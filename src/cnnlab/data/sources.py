@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnlab import artifacts
+from cnnlab.core import artifacts
+from cnnlab.core.errors import UserError
 from cnnlab.data.catalogue import DataFile, DataSet
 from cnnlab.data.checks import RejectedError, identify, set_aside, verify
 from cnnlab.data.debian import fetch_package
 from cnnlab.data.transfer import UnreachableError, addresses, download, raw_dir
-from cnnlab.errors import UserError
 
 USER_FOLDER = "CNNLAB_DATA_DIR"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cnnlab import artifacts
+from cnnlab.core import artifacts
 from cnnlab.data.catalogue import GZIP, DataFile, DataSet
 from cnnlab.data.checks import RejectedError, set_aside, verify
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 
 KEPT = 50  # components that t-SNE works on, as Kobak and Berens 2019 do
 _ROWS = 1024  # at a time, so that a wide layer is never copied whole

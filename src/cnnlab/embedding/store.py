@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from cnnlab.artifacts import read_array, write_array
+from cnnlab.core.artifacts import read_array, write_array
 from cnnlab.embedding.pca import Pca, fit_pca
 from cnnlab.embedding.quality import Quality, worst_class
 from cnnlab.embedding.tsne import Progress, fit_tsne, place

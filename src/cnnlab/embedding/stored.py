@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.artifacts import read_array, read_json
+from cnnlab.core.artifacts import read_array, read_json
+from cnnlab.core.errors import UserError
 from cnnlab.embedding.quality import K, nearest_rows
 from cnnlab.embedding.store import TITLES, Embedding, Method, load
-from cnnlab.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 
 EXAGGERATION = 12.0  # of the attraction, at first
 START_SCALE = 1e-4  # standard deviation of the first coordinate of the start

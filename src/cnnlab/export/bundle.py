@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.artifacts import Split
-from cnnlab.data.split import stratified_split
+from cnnlab.core.datasets import Split
+from cnnlab.core.metrics import calibration_error
+from cnnlab.core.split import stratified_split
 from cnnlab.export.convert import stamp, to_features, to_lean
 from cnnlab.export.optimise import fill_blocks
 from cnnlab.export.parity import check_parity
 from cnnlab.export.quantise import calibration_pictures, quantise
 from cnnlab.inference import Model, session_of
 from cnnlab.inference.calibration import fit_novelty, fit_temperature, is_novel, object_share
-from cnnlab.metrics import calibration_error
+from cnnlab.models.classifier import Classifier
 from cnnlab.models.summary import layer_table
-from cnnlab.training.classifier import Classifier
 
 
 @dataclass(frozen=True)

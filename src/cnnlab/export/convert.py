@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cnnlab.export.optimise import activate_before_pooling, crop_kernels
 from cnnlab.inference.session import encode
-from cnnlab.training.classifier import Classifier
+from cnnlab.models.classifier import Classifier
 
 
 class _Lean(nn.Module):

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 from cnnlab.inference import Model
+from cnnlab.models.classifier import Classifier
 from cnnlab.models.summary import layer_table
-from cnnlab.training.classifier import Classifier
 
 TOLERANCE = 1e-4  # times max(1, |logit|)
 CLEAR = 1e-4  # the winner must be the same wherever the top two differ by more

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.metrics import log_softmax, softmax
+from cnnlab.core.metrics import log_softmax, softmax
 
 GRID = 14  # cells a side of the coarse look
 VISIBLE = 24  # grey value above which a pixel shows the object rather than its dark background

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cnnlab.core.errors import UserError
 from cnnlab.data.pictures import PictureError, printable, read_picture
-from cnnlab.errors import UserError
 from cnnlab.inference.calibration import is_novel
 from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import Model

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from cnnlab.errors import UserError
-from cnnlab.metrics import softmax
+from cnnlab.core.errors import UserError
+from cnnlab.core.metrics import softmax
 
 # metadata_props holds strings: these keys are plain text, every other key is JSON.
 TEXT_KEYS = frozenset({"architecture", "title", "dataset", "licence", "first_convolution", "precision"})
@@ -36,6 +36,11 @@ LARGEST_SIDE = 4096  # pixels
 LEAST_TEMPERATURE, LARGEST_TEMPERATURE = 0.01, 100.0  # exported files have 0.05 to 20
 LEAST_SHARE = 0.1  # of the side, that objects take: with less, laying a picture out would take gigabytes
 MAX_BYTES = 2**31  # a protobuf message cannot be larger
+
+
+def default_model_path() -> Path:
+    """The small trained network that ships inside the package, for a `predict` before anything was trained."""
+    return Path(__file__).with_name("default_model.onnx")
 
 
 def available_cores() -> int:

@@ -1,4 +1,4 @@
-"""The registry of architectures: a file of this folder is an architecture, named after the file.
+"""The registry of architectures: a file of cnnlab.architectures is one, named after the file.
 
 Listing them imports no torch; building one imports its file alone.
 """
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from cnnlab.errors import UserError, shown
+from cnnlab.core.errors import UserError, shown
 
 if TYPE_CHECKING:
     from cnnlab.models.blocks import Network
 
+ARCHITECTURES = "cnnlab.architectures"  # by name, since they import this package
 SMALLEST_SIDE, LARGEST_SIDE = 8, 256  # pixels: the sides of the pictures that an architecture is offered
-_SHARED = {"blocks", "summary"}  # the files of this folder that are no architecture
 
 
 def names() -> list[str]:
     """The architectures there are, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _SHARED)
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(ARCHITECTURES).__path__))
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Any] | None = None) -> Network:
@@ -57,7 +57,7 @@ def load(name: str) -> type[Network]:
         raise UserError(f"there is no architecture {name!r}{_hint(name, names())}; known are {', '.join(names())}.")
     from cnnlab.models.blocks import Network
 
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{ARCHITECTURES}.{name}")
     found = [
         value
         for value in vars(module).values()

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.params import Activation, Normalisation, Pooling, Probability
+from cnnlab.core.params import Activation, Normalisation, Pooling, Probability
 
 __all__ = [
     "ACTIVATIONS",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 from cnnlab.sweep.unit import difference, versions
 
 UNREACHABLE = 5  # seconds after which a scheduler counts as not there

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.artifacts import write_text
-from cnnlab.errors import UserError
+from cnnlab.core.artifacts import write_text
+from cnnlab.core.errors import UserError
 from cnnlab.sweep.board import Board
 from cnnlab.sweep.clone import Source, experiment_message
 from cnnlab.sweep.cluster import connect

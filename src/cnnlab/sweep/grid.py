@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 
 SEED = "seed"  # the key that repeats a setting; the others are what is compared
 LONGEST = 120  # characters of a name, of the 255 that a file of a Git ref may have

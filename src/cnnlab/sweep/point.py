@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 from cnnlab.sweep.clone import Source, experiment_message, experiment_ref, git, make_clone
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab.artifacts import write_text
-from cnnlab.errors import UserError
+from cnnlab.core.artifacts import write_text
+from cnnlab.core.errors import UserError
 from cnnlab.sweep.clone import Source, experiment_ref, git
 
 REMOTE = "sweep"  # the name of a DVC remote that had none

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnlab.artifacts import write_csv
-from cnnlab.errors import UserError
+from cnnlab.core.artifacts import write_csv
+from cnnlab.core.errors import UserError
 from cnnlab.sweep import cluster
 from cnnlab.sweep.board import Board, Row, print_rows, summarise
 from cnnlab.sweep.clone import Source, experiment_message, git, make_clone

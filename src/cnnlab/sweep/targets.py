@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 from cnnlab.sweep.clone import git
 from cnnlab.sweep.grid import SEED, Point
 

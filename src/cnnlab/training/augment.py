@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cnnlab.params import Run
+from cnnlab.core.params import Run
 
 
 def augment(images: Tensor, run: Run, generator: torch.Generator) -> Tensor:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 import cnnlab
-from cnnlab import artifacts
+from cnnlab.core import artifacts
+from cnnlab.models.weights import serialise
 
-CODE = ("training", "models", "data", "vae", "params.py", "artifacts.py")  # what a training run's result hangs on
+CODE = ("core", "models", "architectures", "training", "vae")  # the folders that a training run's result depends on
 
 KEY_LENGTH = 16  # hexadecimal digits of the hash in a file's name
 DIGEST = hashlib.sha256().digest_size  # bytes of checksum at the beginning of the file
@@ -69,13 +70,6 @@ class Checkpoint:
             with suppress(FileNotFoundError):
                 if time.time() - other.stat().st_mtime > FORGOTTEN:
                     other.unlink()
-
-
-def serialise(state: Mapping[str, Any]) -> bytes:
-    """The bytes of a .pt file: made in memory, as torch's own writer does not say that a disk is full."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()
 
 
 def _sources() -> list[Path]:

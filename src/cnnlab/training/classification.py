@@ -1,60 +1,58 @@
-"""One training run of a classifier, from pictures to the kept weights."""
+"""Training a classifier: its objective, and one run from pictures to the kept weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cnnlab import models
-from cnnlab.artifacts import DatasetInfo, Split
-from cnnlab.data.split import stratified_split
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.params import Precision, Recipe, Run
+from cnnlab.core.split import stratified_split
 from cnnlab.models.blocks import initialise_xavier
-from cnnlab.params import Precision, Recipe, Run
+from cnnlab.models.classifier import Classifier
 from cnnlab.training import parallel
+from cnnlab.training.augment import augment
 from cnnlab.training.checkpoint import Checkpoint
-from cnnlab.training.classifier import Classifier, ClassifierTask
 from cnnlab.training.devices import choose_precision, describe
-from cnnlab.training.loop import Data, Plan, Progress, Row, derive_seed, evaluate, fit, resident
+from cnnlab.training.loop import Data, Plan, Row, derive_seed, evaluate, fit, resident
 from cnnlab.training.recipe import peak_rate
+from cnnlab.training.trained import Trained
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A trained classifier, its curve, and its figures on the whole validation set (none under the report's recipe)."""
+class ClassifierTask:
+    """Cross-entropy on augmented batches; the curve shows loss and accuracy."""
 
-    classifier: Classifier
-    progress: Progress
-    validation: Row
-    training_pictures: int
-    validation_pictures: int
-    checkpoint: Checkpoint
+    def __init__(self, classifier: Classifier, run: Run, precision: torch.dtype = torch.float32) -> None:
+        self.module = classifier
+        self.run = run
+        self.precision = precision
+        self._replica = parallel.replicate(classifier)
 
-    def metrics(self) -> dict[str, Any]:
-        """Deterministic figures of the kept point of the curve, and of the whole validation set."""
-        kept = self.progress.rows[self.progress.best_row]
-        return {
-            "parameters": sum(parameter.numel() for parameter in self.classifier.parameters()),
-            "epochs": self.progress.rows[-1]["epoch"],
-            "best_epoch": kept["epoch"],
-            "train_loss": kept["train_loss"],
-            "train_accuracy": kept["train_accuracy"],
-            **{f"validation_{name}": value for name, value in self.validation.items()},
-            "n_train": self.training_pictures,
-            "n_validation": self.validation_pictures,
-            "seed": self.classifier.meta["seed"],
-        }
+    def objective(
+        self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean cross-entropy (smoothed as the run says) of the augmented batch, and the summed figures."""
+        pictures = _innermost_channels(augment(images, self.run, generator))
+        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
+            logits = self._replica(pictures)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.run.label_smoothing)
+        return loss, {"loss": loss * len(labels), "accuracy": (logits.argmax(1) == labels).sum()}
 
-    def summary(self) -> str:
-        """The outcome in words."""
-        kept = self.progress.rows[self.progress.best_row]
-        held_out = f"validation accuracy {self.validation['accuracy']:.4f}, " if self.validation else ""
-        return (
-            f"{held_out}training accuracy {kept['train_accuracy']:.4f} at epoch {kept['epoch']:g} "
-            f"of {self.progress.rows[-1]['epoch']:g}"
-        )
+    def measure(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Cross-entropy and hits, summed."""
+        logits = self.module(_innermost_channels(images))
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        return {"loss": loss, "accuracy": (logits.argmax(1) == labels).sum()}
+
+
+def _innermost_channels(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def train_classifier(
@@ -72,7 +70,7 @@ def train_classifier(
     validate: bool | None = None,
     name: str | None = None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
-) -> Trained:
+) -> Trained[Classifier]:
     """Train one architecture on the training part of a data set; resumes its own unfinished run.
 
     Under the recipe modern the share `held_out` of each class validates and chooses the best point of the curve;
@@ -107,7 +105,9 @@ def train_classifier(
         "validation_accuracy": figures.get("accuracy"),
         "validation_loss": figures.get("loss"),
     }
-    return Trained(classifier.eval(), progress, figures, len(train_index), len(validation_index), checkpoint)
+    return Trained(
+        classifier.eval(), classifier.meta, progress, figures, len(train_index), len(validation_index), checkpoint
+    )
 
 
 def _word(precision: torch.dtype) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from cnnlab.errors import UserError
-from cnnlab.params import Precision
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Precision
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cnnlab.artifacts import Split
-from cnnlab.errors import UserError
-from cnnlab.params import Recipe
+from cnnlab.core.datasets import Split
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Recipe
 from cnnlab.training import parallel
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import room_for

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 
 
 def rank() -> int:

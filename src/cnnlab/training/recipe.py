@@ -10,7 +10,7 @@ import math
 import torch
 from torch import nn
 
-from cnnlab.params import Recipe, Run
+from cnnlab.core.params import Recipe, Run
 
 # The rate where params.yaml names none: by recipe, for saturating sigmoids and for everything else. The report's own
 # two; the modern ones did best on LeNet's validation pictures at budget quick: of {0.005, 0.01, 0.02, 0.04} for

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import onnxruntime as ort
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 from cnnlab.inference.session import check_values, decode, open_session
 from cnnlab.vae.densities import Gaussian, Mixture
 

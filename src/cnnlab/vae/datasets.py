@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cnnlab import artifacts
-from cnnlab.artifacts import DatasetInfo, Split
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Params
 from cnnlab.data.fetch import Fetched, fetch
 from cnnlab.data.pictures import PictureError, printable, read_picture, to_pixels
-from cnnlab.errors import UserError
-from cnnlab.params import Params
 
 LFW = "lfw"
 LFW_SIDE = 250  # pixels of LFW's own pictures
@@ -30,12 +30,12 @@ def obtain(settings: Params) -> Fetched:
     """
     wanted = settings.vae.dataset
     if wanted == settings.dataset:
-        info = artifacts.load_info(wanted)
-        parts = artifacts.load_split(wanted, "train"), artifacts.load_split(wanted, "test")
+        info = datasets.load_info(wanted)
+        parts = datasets.load_split(wanted, "train"), datasets.load_split(wanted, "test")
         return Fetched(info, *parts, origin=str(artifacts.dataset_dir(wanted)))
     if wanted != LFW:
         return fetch(wanted, settings.folder, budget=settings.budget, seed=settings.seed)
-    folder, size = Path(settings.vae.lfw.path), settings.vae.lfw.size
+    folder, size = Path(settings.vae.lfw.path), settings.vae.lfw.side
     files = picture_files(folder)
     if files:
         return read_faces(folder, files, size, settings.seed)

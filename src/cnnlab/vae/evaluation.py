@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.artifacts import Split
-from cnnlab.data.split import choose
+from cnnlab.core.datasets import Split
+from cnnlab.core.split import choose
 from cnnlab.inference import Model
 from cnnlab.vae.codec import Decoder, Encoder
 from cnnlab.vae.densities import Mixture, prior

@@ -8,7 +8,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from cnnlab.errors import UserError
+from cnnlab.core.errors import UserError
 from cnnlab.export.convert import convert, stamp
 from cnnlab.inference.calibration import object_share
 from cnnlab.inference.session import session_of

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cnnlab.params import Vae
+from cnnlab.core.params import Vae
 from cnnlab.training.augment import mirror
 from cnnlab.vae.likelihoods import log_likelihood
 from cnnlab.vae.model import VAE

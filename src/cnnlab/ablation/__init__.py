@@ -1,1 +1,0 @@
-"""The ablation: variants of a network against their baseline, over seeds. `runs` trains, `statistics` compares."""

@@ -1,0 +1,1 @@
+"""The command `cnnlab`: a file for each subcommand, `main` puts them together."""

@@ -1,0 +1,19 @@
+"""`cnnlab check`: is params.yaml right, as a whole?"""
+
+import typer
+
+
+def check(path: str = typer.Argument("params.yaml", help="the file to check")) -> None:
+    """Check params.yaml as a whole: every key, type and value, and the options of each architecture and ablation."""
+    from cnnlab.core import params
+
+    settings = params.load(path)
+    from cnnlab.models import check_options
+
+    for name in settings.models:
+        check_options(name, settings.options(name))
+    for name, baseline in settings.baselines.items():
+        check_options(name, baseline.options)
+    for ablation in settings.ablations.values():
+        check_options(ablation.baseline, ablation.change)
+    print(f"{path} is right: budget {settings.budget}, recipe {settings.recipe}, data set {settings.dataset}.")

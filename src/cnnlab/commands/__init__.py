@@ -1,1 +1,0 @@
-"""The command line's commands, one a file; cnnlab.cli registers them."""

@@ -1,0 +1,81 @@
+"""The model card: what a file takes and gives, how good it is, what it was made from. Needs no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def model_card(meta: Mapping[str, Any], taps: Sequence[str], figures: Mapping[str, Any]) -> str:
+    """Markdown for one architecture: from its ONNX metadata, the names of its taps and metrics/export/ARCH.json."""
+    name, classes = meta["architecture"], meta["class_names"]
+    channels, height, width = meta["shape"]
+    sections = [
+        f"# {meta['title']}\n\nWritten by the stage `page` from the exported files; not to be edited.",
+        _table(
+            "Use",
+            {
+                "file": f"`models/{name}.onnx`, float32; `models/{name}.int8.onnx`, quantised; "
+                f"`models/{name}.features.onnx`, every tap",
+                "input": f"`image`, uint8 [batch, {channels}, {height}, {width}]: the data set's own pixels",
+                "output": f"`logits`, float32 [batch, {len(classes)}]",
+                "classes": ", ".join(classes),
+                "preprocessing": f"in the graph: pixels / 255, minus {_numbers(meta['mean'])}, divided by "
+                f"{_numbers(meta['std'])}; padding, where the network pads",
+                "probabilities": f"softmax(logits / {figures['temperature']:.4g}); int8: "
+                f"softmax(logits / {figures['int8_temperature']:.4g})",
+                "taps": ", ".join(taps),
+            },
+        ),
+        _table("Size", _size(figures)),
+        _table("Accuracy on validation", _accuracy(figures)),
+        _table("Made from", _origin(meta)),
+        "## How to run\n\n```bash\n"
+        f"cnnlab predict picture.jpg --model models/{name}.onnx\n```\n\n"
+        "From other programs, without cnnlab: [docs/deploy.md](../deploy.md).",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _size(figures: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "parameters": f"{figures['parameters']:,}",
+        "multiply-adds for one picture": f"{figures['multiply_adds']:,}",
+        "float32 file": f"{figures['onnx_bytes']:,} bytes",
+        "int8 file": f"{figures['int8_bytes']:,} bytes",
+    }
+
+
+def _accuracy(figures: Mapping[str, Any]) -> dict[str, str]:
+    held_out = "not trained on" if figures["held_out"] else "trained on too: the recipe holds nothing out"
+    return {
+        "float32": f"{figures['validation_accuracy']:.4f}",
+        "int8": f"{figures['int8_validation_accuracy']:.4f}",
+        "calibration error": f"{figures['calibration_error']:.4f}",
+        "pictures": f"{figures['n_validation']:,}, {held_out}",
+        "largest difference of a logit from torch's": f"{figures['parity_largest_difference']:.1e} × max(1, size)",
+    }
+
+
+def _origin(meta: Mapping[str, Any]) -> dict[str, str]:
+    options = {key: json.dumps(value) for key, value in sorted(meta["options"].items())}
+    settings = {key: json.dumps(value) for key, value in sorted(meta["settings"].items())}
+    return {
+        "data": f"{meta['dataset']}, training part",
+        "licence of the data": meta["licence"],
+        "architecture's options": _listed(options) or "none",
+        "training settings": _listed(settings),
+        "seed": str(meta["seed"]),
+    }
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _numbers(values: list[float]) -> str:
+    return "[" + ", ".join(f"{value:.4g}" for value in values) + "]"
+
+
+def _table(title: str, rows: Mapping[str, str]) -> str:
+    lines = [f"| {key} | {value.replace('|', '&#124;')} |" for key, value in rows.items()]
+    return "\n".join([f"## {title}", "", "| | |", "|---|---|", *lines])

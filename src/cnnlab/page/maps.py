@@ -1,0 +1,138 @@
+"""The embeddings as dots to point at: places on a grid, answers, and one sheet of thumbnails for all maps."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cnnlab.embedding import TITLES
+from cnnlab.page.sources import Network, Row, Sources
+
+MOST_POINTS = 4000  # of a map that are drawn: more hide each other, and each costs a thumbnail
+MOST_BYTES = 4_000_000  # of all thumbnails, before compression: PNG makes photographs hardly smaller
+THUMBNAIL = 32  # pixels a side at most
+GRID = 9999  # places along the longer side of a map
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG file as the address of a picture in the page itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def maps(networks: Sequence[Network], sources: Sources, pictures: int) -> tuple[dict[str, Any], list[str]]:
+    """The maps of all networks for the page, and sentences on those left out; {} where there is none.
+
+    `pictures` is how many the settings embed; all maps are of the same ones, evenly thinned to MOST_POINTS and to
+    what thumbnails may weigh.
+    """
+    index = _index_of(networks, pictures, len(sources.test.labels))
+    if not index:
+        found = any(rows for network in networks for layers in network.maps.values() for rows in layers.values())
+        return {}, [f"The maps are left out: none is of {pictures:,} pictures of this test set."] if found else []
+    images = sources.test.images
+    channels, height, width = images.shape[1:]
+    most = MOST_BYTES // (min(height, THUMBNAIL) * min(width, THUMBNAIL) * (3 if channels == 3 else 1))
+    shown = np.linspace(0, len(index) - 1, min(len(index), MOST_POINTS, most)).round().astype(int)
+    chosen = np.array(index)[shown]
+    found, notes = {}, []
+    for network in networks:
+        entry, left_out = _maps_of(network, index, shown, sources)
+        notes += left_out
+        if entry:
+            found[network.name] = {"methods": entry, "predicted": _predicted(network, chosen, sources)}
+    page = {
+        "networks": found,
+        "titles": dict(TITLES),
+        "pictures": len(index),
+        "index": chosen.tolist(),
+        "labels": sources.test.labels[chosen].tolist(),
+        "sprite": sprite(images[chosen]),
+    }
+    return page, notes
+
+
+def sprite(images: np.ndarray) -> dict[str, Any]:
+    """Pictures uint8 [n, c, h, w] on one sheet: its address, its columns, and the size of a tile, at most THUMBNAIL."""
+    tiles = [_thumbnail(image) for image in images]
+    width, height = tiles[0].size
+    columns = math.ceil(math.sqrt(len(tiles)))
+    sheet = Image.new(tiles[0].mode, (columns * width, math.ceil(len(tiles) / columns) * height))
+    for place, tile in enumerate(tiles):
+        sheet.paste(tile, (place % columns * width, place // columns * height))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return {"uri": data_uri(buffer.getvalue()), "columns": columns, "width": width, "height": height}
+
+
+def on_grid(points: np.ndarray) -> list[list[int]]:
+    """Points [n, 2] as whole numbers from 0 to GRID, both axes by one scale, y downwards: [xs, ys]."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    span = float((high - low).max()) or 1.0
+    placed = (points - (low + high) / 2) / span * GRID + GRID / 2
+    placed[:, 1] = GRID - placed[:, 1]
+    return placed.round().astype(int).T.tolist()
+
+
+def _index_of(networks: Sequence[Network], pictures: int, total: int) -> list[int]:
+    """The pictures of the first map that has as many as it should, of a test set of `total`; [] where none has."""
+    for network in networks:
+        for layers in network.maps.values():
+            for rows in layers.values():
+                index = _index(rows)
+                if len(index) == min(pictures, total) and max(index) < total:
+                    return index
+    return []
+
+
+def _index(rows: Sequence[Row]) -> list[int]:
+    return [int(row["index"]) for row in rows]
+
+
+def _maps_of(
+    network: Network, index: list[int], shown: np.ndarray, sources: Sources
+) -> tuple[dict[str, Any], list[str]]:
+    """The maps of one network, method: layer: {x, y, figures}; those of other pictures are named instead."""
+    expected = [sources.info.class_names[label] for label in sources.test.labels[index]]
+    entry: dict[str, Any] = {}
+    strangers = []
+    for method, layers in network.maps.items():
+        figures = network.map_figures[method]
+        for layer, rows in layers.items():
+            if _index(rows) != index or [row["label"] for row in rows] != expected:
+                strangers.append(f"{layer} by {TITLES[method]}")
+                continue
+            points = np.array([[float(row["x"]), float(row["y"])] for row in rows])
+            of_layer = {
+                key.removeprefix(f"{layer}."): value for key, value in figures.items() if key.startswith(f"{layer}.")
+            }
+            x, y = on_grid(points)
+            entry.setdefault(method, {})[layer] = {
+                "x": [x[place] for place in shown], "y": [y[place] for place in shown], "figures": of_layer,
+            }  # fmt: skip
+    if not entry and not strangers:
+        return {}, [f"No maps of {network.title}: plots/embed/ has none."]
+    note = (
+        [f"Left out for {network.title}, as they are of other pictures: {', '.join(strangers)}."] if strangers else []
+    )
+    return entry, note
+
+
+def _predicted(network: Network, chosen: np.ndarray, sources: Sources) -> list[int] | None:
+    """What the network took each picture for, as class numbers; None where its answers are not here."""
+    if not network.answers:
+        return None
+    number = {name: place for place, name in enumerate(sources.info.class_names)}
+    return [number[network.answers[index]["predicted"]] for index in chosen]
+
+
+def _thumbnail(image: np.ndarray) -> Image.Image:
+    """A picture uint8 [c, h, w]; of two or four channels, their mean in grey."""
+    pixels = image.transpose(1, 2, 0) if len(image) == 3 else image.mean(axis=0).astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    if max(picture.size) > THUMBNAIL:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return picture

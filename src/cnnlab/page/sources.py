@@ -1,0 +1,170 @@
+"""What the page is made from: every metrics file, table and picture that is there, read into plain values."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnlab import embedding
+from cnnlab.core import artifacts, datasets
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import Params
+from cnnlab.inference import Model
+
+Figures = dict[str, Any]
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that there is of one network; what is not there is empty."""
+
+    name: str
+    meta: Figures  # the metadata of its exported file
+    taps: list[str]
+    train: Figures
+    test: Figures
+    export: Figures
+    timing: Figures
+    export_timing: Figures
+    curve: list[Row]
+    answers: list[Row]  # actual and predicted class of each test picture, in the order of the test set
+    mistakes: bytes
+    feature_maps: dict[str, bytes]
+    maps: dict[embedding.Method, dict[str, list[Row]]]  # method: layer: a row for each embedded picture
+    map_figures: dict[embedding.Method, Figures]  # method: its figures
+
+    @property
+    def title(self) -> str:
+        """Its name as the field writes it."""
+        return self.meta.get("title", self.name)
+
+
+@dataclass(frozen=True)
+class Vae:
+    """All that there is of the variational autoencoder."""
+
+    train: Figures
+    test: Figures
+    export: Figures
+    timing: Figures
+    curve: list[Row]
+    pictures: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The metrics of each baseline and variant by name, and the table that compares them."""
+
+    metrics: dict[str, Figures]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that the page shows, before anything is picked."""
+
+    info: DatasetInfo
+    training_pictures: int
+    test: Split
+    networks: list[Network]
+    vae: Vae
+    ablation: Ablation
+    full_scale: list[Figures]
+    inference: Figures
+
+
+def read(settings: Params) -> Sources:
+    """Read what the tree holds for the networks and ablations of params.yaml; UserError without the data set."""
+    ablation = {name: _figures(artifacts.metrics_path("study", name)) for name in settings.ablations}
+    return Sources(
+        datasets.load_info(settings.dataset),
+        len(artifacts.read_array(artifacts.dataset_dir(settings.dataset) / "train" / "labels.npy")),
+        datasets.load_split(settings.dataset, "test"),
+        [_network(name) for name in settings.models],
+        _vae(),
+        Ablation(
+            {name: figures for name, figures in ablation.items() if figures},
+            _table(artifacts.study_table_path("csv")),
+        ),
+        _records(artifacts.benchmark_path("full_scale")),
+        _figures(artifacts.benchmark_path("inference")),
+    )
+
+
+def _network(name: str) -> Network:
+    folder, maps = artifacts.test_plots_dir(name), artifacts.embedding_plots_dir()
+    meta, taps = _exported(name)
+    return Network(
+        name=name,
+        meta=meta,
+        taps=taps,
+        train=_figures(artifacts.metrics_path("train", name)),
+        test=_figures(artifacts.metrics_path("test", name)),
+        export=_figures(artifacts.metrics_path("export", name)),
+        timing=_figures(artifacts.metrics_path("timing", name)),
+        export_timing=_figures(artifacts.metrics_path("timing", f"export-{name}")),
+        curve=_table(artifacts.curve_path(name)),
+        answers=_table(folder / "confusion.csv"),
+        mistakes=_bytes(folder / "worst_mistakes.png"),
+        feature_maps=_pictures(artifacts.feature_plots_dir(name)),
+        maps={
+            method: {path.stem: _table(path) for path in sorted((maps / f"{name}-{method}").glob("*.csv"))}
+            for method in embedding.METHODS
+        },
+        map_figures={
+            method: _figures(artifacts.metrics_path("embed", f"{name}-{method}")) for method in embedding.METHODS
+        },
+    )
+
+
+def _vae() -> Vae:
+    folder = artifacts.vae_plots_dir()
+    return Vae(
+        train=_figures(artifacts.metrics_path("vae", "train")),
+        test=_figures(artifacts.metrics_path("vae", "test")),
+        export=_figures(artifacts.metrics_path("vae", "export")),
+        timing=_figures(artifacts.metrics_path("timing", "vae")),
+        curve=_table(folder / "curve.csv"),
+        pictures=_pictures(folder / "pictures"),
+    )
+
+
+def _figures(path: Path) -> Figures:
+    return artifacts.read_json(path) if path.is_file() else {}
+
+
+def _records(path: Path) -> list[Figures]:
+    """A list of records, one for each run and seed."""
+    if not path.is_file():
+        return []
+    try:
+        return [dict(record) for record in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError):
+        raise UserError(f"{path} is not a JSON list of records: take it from Git again.") from None
+
+
+def _table(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _pictures(folder: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+def _exported(name: str) -> tuple[Figures, list[str]]:
+    """The metadata of a network's exported file, and the names of its taps; empty where it was not exported."""
+    path = artifacts.onnx_path(name, "features")
+    if not path.is_file():
+        return {}, []
+    model = Model.load(path, threads=1)
+    return model.meta, [output for output in model.output_names if output != "logits"]

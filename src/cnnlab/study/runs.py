@@ -1,0 +1,181 @@
+"""The runs of one variant: each seed trained, then measured on the test set; rates chosen on validation alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cnnlab.core.datasets import DatasetInfo, Split
+from cnnlab.core.params import Precision, Protocol
+from cnnlab.models.classifier import Classifier
+from cnnlab.study.statistics import mean_and_spread
+from cnnlab.training.checkpoint import Checkpoint
+from cnnlab.training.classification import train_classifier
+from cnnlab.training.loop import EVALUATION_BATCH, Row
+from cnnlab.training.trained import Trained
+
+DEAD_SAMPLE = 5000  # training pictures on which a rectifier must be silent to count as dead
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is trained: a name, a network, and all of its options."""
+
+    name: str
+    network: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the runs of all variants share; the test pictures are measured on, never chosen on."""
+
+    info: DatasetInfo
+    train: Split
+    protocol: Protocol
+    held_out: float
+    device: torch.device
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One trained seed: its curve and figures, which test pictures it has right (bool [n_test]), and its seconds."""
+
+    seed: int
+    rate: float
+    rows: list[Row]
+    figures: dict[str, float]
+    hits: np.ndarray
+    checkpoint: Checkpoint
+    timing: dict[str, float]
+
+
+@dataclass(frozen=True)
+class VariantRuns:
+    """All runs of a variant: at the usual rate and, where the protocol lists rates, at its own best one ("fair_")."""
+
+    groups: dict[str, list[SeedRun]]
+    checkpoints: list[Checkpoint]
+
+    def hits(self) -> np.ndarray:
+        """Which test pictures are right: bool [groups, seeds, n_test]."""
+        return np.array([[run.hits for run in group] for group in self.groups.values()])
+
+    def curves(self) -> list[dict[str, Any]]:
+        """A row for each group, seed and point of the curve."""
+        return [
+            {"rate": "own best" if prefix else "usual", "seed": run.seed, **row}
+            for prefix, group in self.groups.items()
+            for run in group
+            for row in run.rows
+        ]
+
+    def figures(self) -> dict[str, Any]:
+        """The summary of every group."""
+        return {
+            f"{prefix}{name}": value
+            for prefix, group in self.groups.items()
+            for name, value in summarise(group).items()
+        }
+
+
+def run_variant(variant: Variant, setting: Setting, test: Split) -> VariantRuns:
+    """Train every seed of the protocol, and once more at the variant's own best rate where rates are to be tried."""
+    seeds = range(setting.protocol.seeds)
+    usual = [run_seed(variant, setting, test, seed) for seed in seeds]
+    groups, checkpoints = {"": usual}, [run.checkpoint for run in usual]
+    if setting.protocol.rates:
+        rate, tries = choose_rate(variant, setting)
+        fair = usual if rate == usual[0].rate else [run_seed(variant, setting, test, seed, rate) for seed in seeds]
+        groups["fair_"] = fair
+        checkpoints += tries + [run.checkpoint for run in fair]
+    return VariantRuns(groups, checkpoints)
+
+
+def run_seed(variant: Variant, setting: Setting, test: Split, seed: int, rate: float | None = None) -> SeedRun:
+    """Train one seed, at `rate` or the protocol's own, and measure it on the test pictures.
+
+    A run that was finished before is taken from its checkpoint, until that is removed.
+    """
+    trained = _train(variant, setting, seed, rate, validate=setting.protocol.validates or None)
+    figures = {name: value for name, value in trained.metrics().items() if name.startswith(("train_", "validation_"))}
+    loss, hits = _measure(trained.module, test, setting.device)
+    figures |= {"test_loss": loss, "test_accuracy": float(hits.mean())}
+    figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
+    figures |= dead_rectifiers(trained.module, setting.train.images[:DEAD_SAMPLE], setting.device)
+    used = trained.module.meta["settings"]["learning_rate"]
+    progress = trained.progress
+    return SeedRun(seed, used, progress.rows, figures, hits, trained.checkpoint, progress.timing())
+
+
+def choose_rate(variant: Variant, setting: Setting) -> tuple[float, list[Checkpoint]]:
+    """Of the protocol's rates the one with the best validation accuracy, seed 0; the test set is not to be had here."""
+    tries = [(_train(variant, setting, 0, rate, validate=True), rate) for rate in setting.protocol.rates]
+    best = max(tries, key=lambda tried: tried[0].validation["accuracy"])
+    return best[1], [trained.checkpoint for trained, _ in tries]
+
+
+def summarise(runs: list[SeedRun]) -> dict[str, Any]:
+    """Mean, spread and n of every figure over the seeds, and the test accuracy of each seed."""
+    names = set.intersection(*(set(run.figures) for run in runs))
+    figures: dict[str, Any] = {"n": len(runs), "learning_rate": runs[0].rate, "n_test": len(runs[0].hits)}
+    for name in sorted(names):
+        figures |= mean_and_spread(name, [run.figures[name] for run in runs])
+    return figures | {f"test_accuracy_seed_{run.seed}": run.figures["test_accuracy"] for run in runs}
+
+
+@torch.inference_mode()
+def dead_rectifiers(classifier: Classifier, images: np.ndarray, device: torch.device) -> dict[str, float]:
+    """The share of ReLUs (units, and whole channels of convolutions) that are 0 for every picture; {} without ReLUs.
+
+    images: uint8 [n, c, h, w].
+    """
+    largest: dict[str, torch.Tensor] = {}
+
+    def remember(name: str, _module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        peak = output.amax(dim=[axis for axis in range(output.ndim) if axis != 1])
+        largest[name] = torch.maximum(largest[name], peak) if name in largest else peak
+
+    hooks = [
+        module.register_forward_hook(partial(remember, name))
+        for name, module in classifier.named_modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    for start in range(0, len(images), EVALUATION_BATCH):
+        classifier(torch.tensor(images[start : start + EVALUATION_BATCH], device=device))
+    for hook in hooks:
+        hook.remove()
+    if not largest:
+        return {}
+    return {"dead_relus": float(torch.cat(list(largest.values())).le(0).float().mean())}
+
+
+def _train(
+    variant: Variant, setting: Setting, seed: int, rate: float | None, validate: bool | None
+) -> Trained[Classifier]:
+    protocol = setting.protocol
+    run = protocol.run(learning_rate=rate) if rate else protocol.run()
+    kind = f"-rate-{rate:g}" if rate else ""
+    return train_classifier(
+        variant.network, variant.options, setting.info, setting.train, run,
+        recipe=protocol.recipe, seed=seed, held_out=setting.held_out, device=setting.device,
+        precision=setting.precision, validate=validate, name=f"{variant.name}{kind}-seed-{seed}",
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _measure(classifier: Classifier, test: Split, device: torch.device) -> tuple[float, np.ndarray]:
+    """Mean cross-entropy, and which pictures are right."""
+    losses, hits = [], []
+    for start in range(0, len(test.labels), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        labels = torch.tensor(test.labels[part], device=device)
+        logits = classifier(torch.tensor(test.images[part], device=device))
+        losses.append(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        hits.append(logits.argmax(1) == labels)
+    return float(torch.stack(losses).sum()) / len(test.labels), torch.cat(hits).cpu().numpy()

@@ -1,0 +1,31 @@
+"""Make the page that shows everything, and the model cards: `python stages/page.py`."""
+
+from cnnlab.core import artifacts, params
+from cnnlab.core.errors import run_command
+from cnnlab.page.assemble import assemble
+from cnnlab.page.card import model_card
+from cnnlab.page.render import render
+from cnnlab.page.sources import read
+
+
+def main() -> None:
+    """Read metrics, plots, the exported files and benchmarks; write report/index.html and docs/models/."""
+    settings = params.load()
+    sources = read(settings)
+    for network in sources.networks:
+        if network.meta:
+            artifacts.write_text(
+                artifacts.card_path(network.name), model_card(network.meta, network.taps, network.export)
+            )
+    data = assemble(sources, settings)
+    page = render(data)
+    artifacts.write_text(artifacts.report_path(), page)
+    missing = sum(len(sentences) for sentences in data["notes"].values())
+    print(
+        f"{artifacts.report_path()}: {len(page) / 1e6:.1f} MB, {len(data['networks'])} networks, "
+        f"{missing or 'no'} notes on what is missing; `make report` opens it."
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,25 @@
+"""Compare all ablations with their baselines, in one table and one picture: `python stages/study.py`."""
+
+from cnnlab.core import artifacts, params
+from cnnlab.core.errors import run_command
+from cnnlab.figures.ablation import differences
+from cnnlab.study.table import table
+
+
+def main() -> None:
+    """Read metrics/study and models/study; write plots/study.csv and plots/study.png."""
+    settings = params.load()
+    results = {name: artifacts.read_json(artifacts.metrics_path("study", name)) for name in settings.ablations}
+    hits = {name: artifacts.read_array(artifacts.study_hits_path(name)) for name in settings.ablations}
+    rows = table(results, hits, settings.budget)
+    artifacts.write_csv(artifacts.study_table_path("csv"), rows)
+    variants = [row for row in rows if row["change"] and row["rate"] == "usual"]
+    seeds = sorted({row["n"] for row in variants})
+    kind = "at full scale" if settings.budget == "full" else f"a first look at budget {settings.budget}, not a finding"
+    title = f"Ablations, {kind}: difference and 95 % interval, n = {'/'.join(map(str, seeds))} seeds, paired"
+    artifacts.write_figure(artifacts.study_table_path("png"), differences(variants, title))
+    print(f"{len(variants)} variants against their baselines → {artifacts.study_table_path('png')}.")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,39 @@
+"""Train one entry of the ablations over seeds: `python stages/study_run.py relu`."""
+
+import typer
+
+from cnnlab.core import artifacts, datasets, params
+from cnnlab.core.errors import run_command
+from cnnlab.study.runs import Setting, Variant, run_variant
+from cnnlab.training.devices import choose_device
+
+
+def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -> None:
+    """Write mean, spread and n of its figures, its curves, and which test pictures each seed has right."""
+    settings = params.load()
+    ablation = settings.ablation(name)
+    start = settings.baselines[ablation.baseline]
+    protocol = start.at(settings.budget)
+    info, train = datasets.load_info(settings.dataset), datasets.load_split(settings.dataset, "train")
+    setting = Setting(info, train, protocol, settings.held_out, choose_device(settings.device), settings.precision)
+    variant = Variant(f"ablation-{name}", ablation.baseline, start.options | ablation.change)
+    runs = run_variant(variant, setting, datasets.load_split(settings.dataset, "test"))
+    figures = runs.figures() | {
+        "baseline": ablation.baseline,
+        "change": ", ".join(f"{key}={value}" for key, value in ablation.change.items()),
+        "budget": settings.budget,
+        "dataset": settings.dataset,
+        "recipe": protocol.recipe,
+        "epochs": protocol.epochs,
+    }
+    artifacts.write_array(artifacts.study_hits_path(name), runs.hits())
+    artifacts.write_csv(artifacts.study_curve_path(name), runs.curves())
+    artifacts.write_json(artifacts.metrics_path("study", name), figures)
+    for checkpoint in runs.checkpoints:
+        checkpoint.remove()
+    accuracy, spread = figures["test_accuracy_mean"], figures["test_accuracy_std"]
+    print(f"{name}: test accuracy {accuracy:.4f} ± {spread:.4f} (n={figures['n']}); `dvc repro study` compares.")
+
+
+if __name__ == "__main__":
+    run_command(main)
