@@ -243,7 +243,7 @@ def test_the_stage_writes_the_page_for_a_tree_without_networks(used, monkeypatch
         path.unlink()
     monkeypatch.setattr(sys, "argv", ["report.py"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "stages" / "report.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "stages" / "page.py"), run_name="__main__")
     assert ended.value.code == 0
     assert "0 networks" in capsys.readouterr().out
     data = embedded(artifacts.report_path().read_text())
@@ -256,7 +256,7 @@ def test_without_the_data_set_the_stage_ends_with_a_sentence(tmp_path, monkeypat
     artifacts.write_text("params.yaml", (ROOT / "params.yaml").read_text())
     monkeypatch.setattr(sys, "argv", ["report.py"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "stages" / "report.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "stages" / "page.py"), run_name="__main__")
     assert ended.value.code == 2
     assert "dataset.json is not here" in capsys.readouterr().err
 
