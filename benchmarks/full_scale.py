@@ -31,7 +31,7 @@ SIGMOID = {"act": "sigmoid", "norm": "none", "pool": "avg", "kernel_size": 5, "c
 BEST = SIGMOID | {"act": "relu", "norm": "batch", "pool": "max"}
 # name: architecture, recipe, options beside params.yaml's, and what differs from its budget full
 RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
-    "lenet-report-50": ("lenet", "report", SIGMOID, {"epochs": 50}),
+    "lenet-report-50": ("lenet", "plain", SIGMOID, {"epochs": 50}),
     "lenet-modern": ("lenet", "modern", BEST, {}),
     "mynet-modern": ("mynet", "modern", {}, {}),
     "mynet-modern-20": ("mynet", "modern", {}, {"epochs": 20}),
@@ -40,10 +40,10 @@ RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
     "nin-modern": ("nin", "modern", {}, {}),
     "googlenet-modern": ("googlenet", "modern", {}, {}),
     "resnet-modern": ("resnet", "modern", {}, {}),
-    "vgg-report": ("vgg", "report", {}, {}),
-    "nin-report": ("nin", "report", {}, {}),
-    "googlenet-report": ("googlenet", "report", {}, {}),
-    "resnet-report": ("resnet", "report", {}, {}),
+    "vgg-report": ("vgg", "plain", {}, {}),
+    "nin-report": ("nin", "plain", {}, {}),
+    "googlenet-report": ("googlenet", "plain", {}, {}),
+    "resnet-report": ("resnet", "plain", {}, {}),
 }
 FIGURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 

@@ -109,7 +109,7 @@ def _our_seconds(name: str, count: int, epochs: int, device_name: str, precision
     begun = time.perf_counter()
     with contextlib.redirect_stderr(io.StringIO()):
         trained = classification.train_classifier(
-            name, options, datasets.load_info("fashion_mnist"), both, run, recipe="report", seed=0, held_out=0.1,
+            name, options, datasets.load_info("fashion_mnist"), both, run, recipe="plain", seed=0, held_out=0.1,
             device=device, precision=precision, validate=True, name=f"benchmark-{name}",
         )  # fmt: skip
     if device.type == "cuda":

@@ -94,7 +94,7 @@ def _step(
     part: int = BATCH,
 ) -> Step:
     network: Any = _network(name).to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
-    optimizer = make_optimizer(network, "report", 0.0)
+    optimizer = make_optimizer(network, "plain", 0.0)
     for group in optimizer.param_groups:
         group["lr"] = 0.01
     forward = torch.compile(network) if compiled else network

@@ -151,7 +151,7 @@ def test_a_hidden_curve_disappears_and_comes_back(open_page):
 
 def test_under_the_reports_recipe_the_training_curves_are_drawn(open_page, page_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = report_lab.settings(recipe="report")
+    settings = report_lab.settings(recipe="plain")
     report_lab.build(settings)
     other = tmp_path / "report.html"
     other.write_text(render(assemble(read(settings), settings)), encoding="utf-8")

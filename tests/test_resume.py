@@ -283,7 +283,7 @@ def key(tmp_path: Path, **changes) -> Path:
 @pytest.mark.parametrize(
     "change",
     [
-        {"seed": 1}, {"recipe": "report"}, {"held_out": 0.3}, {"options": {"act": "tanh"}}, {"architecture": "mynet"},
+        {"seed": 1}, {"recipe": "plain"}, {"held_out": 0.3}, {"options": {"act": "tanh"}}, {"architecture": "mynet"},
         {"epochs": 2}, {"batch_size": 4}, {"learning_rate": 0.5}, {"weight_decay": 0.1}, {"label_smoothing": 0.1},
         {"flip": True}, {"shift": 1}, {"erase": 0.1}, {"pixels": 1}, {"label": 1}, {"name": "mnist"},
         {"validate": False},

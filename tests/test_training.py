@@ -107,7 +107,7 @@ def test_a_part_of_an_epoch_sees_each_picture_once_at_most(data, monkeypatch):
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 5, 11])
-@pytest.mark.parametrize("recipe", ["modern", "report"])
+@pytest.mark.parametrize("recipe", ["modern", "plain"])
 def test_a_killed_run_ends_with_the_bytes_of_one_never_stopped(data, tmp_path, monkeypatch, killed_after, recipe):
     monkeypatch.chdir(tmp_path)
     train, validation = halves(data)
@@ -210,11 +210,11 @@ def test_the_modern_rate_climbs_then_falls_to_nothing():
 
 
 def test_the_reports_rate_is_constant_and_follows_the_activation():
-    assert {rate_at(step, 10, 0.9, "report") for step in range(10)} == {0.9}
+    assert {rate_at(step, 10, 0.9, "plain") for step in range(10)} == {0.9}
     run = Run(epochs=1)
-    assert peak_rate(run, "report", "sigmoid") == 0.9
-    assert peak_rate(run, "report", "relu") == 0.1
-    assert peak_rate(run.model_copy(update={"learning_rate": 0.3}), "report", "relu") == 0.3
+    assert peak_rate(run, "plain", "sigmoid") == 0.9
+    assert peak_rate(run, "plain", "relu") == 0.1
+    assert peak_rate(run.model_copy(update={"learning_rate": 0.3}), "plain", "relu") == 0.3
 
 
 def generator() -> torch.Generator:
@@ -254,7 +254,7 @@ def test_no_augmentation_is_no_change(data):
     assert augment.augment(data[0], Run(epochs=1), generator()) is data[0]
 
 
-@pytest.mark.parametrize("recipe", ["modern", "report"])
+@pytest.mark.parametrize("recipe", ["modern", "plain"])
 def test_training_does_not_import_torchs_compiler(recipe):
     """It takes two seconds of every process; a change of torch that brings it back is seen here."""
     code = f"""

@@ -14,7 +14,7 @@ Activation = Literal["sigmoid", "relu", "tanh", "leaky_relu", "elu", "gelu", "si
 Normalisation = Literal["none", "batch"]
 Pooling = Literal["avg", "max"]
 Budget = Literal["smoke", "quick", "full"]
-Recipe = Literal["modern", "report"]
+Recipe = Literal["modern", "plain"]
 Precision = Literal["auto", "float32", "bfloat16"]
 DatasetName = Literal["fashion_mnist", "mnist", "kmnist", "cifar10", "folder"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
@@ -71,7 +71,7 @@ class Model(Block):
 
     options: dict[str, Any] = {}  # the architecture checks them by its constructor
     modern: PerBudget[Run]
-    report: PerBudget[Run]
+    plain: PerBudget[Run]
 
 
 class Protocol(Run):

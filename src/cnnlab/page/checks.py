@@ -19,7 +19,7 @@ def foreign_network(network: Network, settings: Params, pictures: int) -> str:
         return stated
     if train["n_train"] + train["n_validation"] != pictures:
         return f"{train['n_train'] + train['n_validation']:,} training pictures where the data set has {pictures:,}"
-    if (train["n_validation"] == 0) != (settings.recipe == "report"):
+    if (train["n_validation"] == 0) != (settings.recipe == "plain"):
         return f"another recipe than {settings.recipe}"
     step = 1 / math.ceil(train["n_train"] / run.batch_size)
     if abs(train["epochs"] - run.epochs) > step:

@@ -74,7 +74,7 @@ def train_classifier(
     """Train one architecture on the training part of a data set; resumes its own unfinished run.
 
     Under the recipe modern the share `held_out` of each class validates and chooses the best point of the curve;
-    under report every picture trains, unless `validate` says otherwise, and the last epoch is kept. UserError for an
+    under plain every picture trains, unless `validate` says otherwise, and the last epoch is kept. UserError for an
     unknown architecture or option, or a loss that is not finite.
     """
     name = name or architecture
@@ -115,9 +115,9 @@ def _word(precision: torch.dtype) -> str:
 
 
 def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:
-    """Each channel's mean and standard deviation over the training pictures, of pixels in [0, 1]; report: none."""
+    """Each channel's mean and standard deviation over the training pictures, of pixels in [0, 1]; plain: none."""
     channels = train[0].shape[1]
-    if recipe == "report":
+    if recipe == "plain":
         return [0.0] * channels, [1.0] * channels
     counts = [torch.bincount(train[0][:, c].flatten().long(), minlength=256).cpu().numpy() for c in range(channels)]
     values = np.arange(256) / 255
@@ -140,7 +140,7 @@ def _build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights", 0))
         network = models.build(architecture, info.shape, len(info.class_names), options)
-    if recipe == "report":
+    if recipe == "plain":
         initialise_xavier(network, torch.Generator().manual_seed(derive_seed(seed, "xavier", 0)))
     meta = {
         "architecture": architecture,

@@ -1,7 +1,7 @@
 """Optimiser and learning-rate schedule of the two recipes.
 
 modern: AdamW (Loshchilov and Hutter 2019) under a one-cycle rate (Smith and Topin 2018): up in the first 20 % of the
-steps, then down to nothing along a cosine. report: plain SGD at a constant rate, as report B.
+steps, then down to nothing along a cosine. plain: SGD without momentum at a constant rate, as report B.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from cnnlab.core.params import Recipe, Run
 # sigmoid, and of {0.002, 0.004, 0.008} for ReLU with max pooling.
 DEFAULT_RATES: dict[Recipe, dict[str, float]] = {
     "modern": {"sigmoid": 0.02, "other": 0.008},
-    "report": {"sigmoid": 0.9, "other": 0.1},
+    "plain": {"sigmoid": 0.9, "other": 0.1},
 }
 WARM_UP = 0.2  # share of the steps in which the rate climbs
 
@@ -31,7 +31,7 @@ def peak_rate(run: Run, recipe: Recipe, activation: str) -> float:
 
 def rate_at(step: int, steps: int, peak: float, recipe: Recipe) -> float:
     """The learning rate of step 0 … steps−1."""
-    if recipe == "report":
+    if recipe == "plain":
         return peak
     warm = max(1, round(WARM_UP * steps))
     if step < warm:
@@ -40,9 +40,9 @@ def rate_at(step: int, steps: int, peak: float, recipe: Recipe) -> float:
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe, weight_decay: float) -> torch.optim.Optimizer:
-    """SGD without momentum (report) or AdamW (modern); weight decay on weights of more than one dimension only."""
+    """SGD without momentum (plain) or AdamW (modern); weight decay on weights of more than one dimension only."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    if recipe == "report":
+    if recipe == "plain":
         return _EagerSGD(parameters, lr=1.0, fused=True)
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},

@@ -117,13 +117,13 @@ function run() {
           "recipe",
           settings.recipe === "modern"
             ? "modern: AdamW under a one-cycle rate, the best point by validation"
-            : "report: plain SGD at a constant rate, the last epoch",
+            : "plain: SGD at a constant rate, the last epoch",
         ],
         [
           "held out",
           settings.recipe === "modern"
             ? `a stratified part of the training pictures validates; every choice is made on it`
-            : "nothing: under the report's recipe every training picture trains",
+            : "nothing: under recipe plain every training picture trains",
         ],
         ["seed", settings.seed],
       ].map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
