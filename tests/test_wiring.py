@@ -1,5 +1,6 @@
 """dvc.yaml against the code: what a stage declares covers what it imports, and no more; what may open the test set."""
 
+import difflib
 import shlex
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import grimp
 import pytest
 from dvc.repo import Repo
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from cnnlab import models
@@ -100,6 +102,35 @@ def test_no_setting_has_a_name_that_dvc_ignores():
     # DVC's run-cache drops parameters called size or nfiles, at any depth (its issue 10296): a change would do nothing.
     settings = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     assert {path for path, key in keys(settings).items() if key in ("size", "nfiles")} == set()
+
+
+def changed_lines(before: str, after: str) -> int:
+    """How many lines of `after` are not in `before` at their place, or are missing."""
+    lines = difflib.SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False)
+    return sum(max(b - a, d - c) for kind, a, b, c, d in lines.get_opcodes() if kind != "equal")
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "lines"),
+    [
+        ("act=leaky_relu", "act=sigmoid", 1),
+        ("dataset=folder", "dataset=fashion_mnist", 1),
+        ("folder.path=/srv/pictures of mine", "folder.path=data/pictures", 1),
+        ("channels=[12,32]", "channels=[6,16]", 2),
+        ("models.vgg.options.dropout=0.25", "models.vgg.options.dropout=0.5", 1),
+        ("baselines.lenet.full.rates=[0.01]", "baselines.lenet.full.rates=[0.03,0.1,0.3,0.9]", 4),
+        ("vae.likelihood=continuous_bernoulli", "vae.likelihood=bernoulli", 1),
+    ],
+)
+def test_dvc_changes_the_line_of_a_setting_and_no_other(tmp_path, there, back, lines):
+    # What `dvc exp run -S` calls. A line that this moves would be in the diff of every experiment.
+    file = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text()
+    file.write_text(before)
+    apply_overrides(file, [there])
+    assert changed_lines(before, file.read_text()) == lines
+    apply_overrides(file, [back])
+    assert file.read_text() == before
 
 
 CHOOSERS = ("train", "export", "vae_train", "vae_export")
