@@ -224,10 +224,10 @@ def _serve(pipe: Connection, load: Any) -> None:
 def _torch_worker(pipe: Connection) -> None:
     import torch
 
-    from cnnlab.models import blocks
+    from cnnlab.models import small_maps
     from cnnlab.models.classifier import load_classifier
 
-    blocks.TINY = 0  # torch's own convolutions: ours are exported as those, too
+    small_maps.TINY = 0  # torch's own convolutions: ours are exported as those, too
     matrices = torch.rand(2, MATRIX, MATRIX, generator=torch.Generator().manual_seed(0))
 
     def ask(module: Any, layout: torch.memory_format, threads: int) -> Any:

@@ -36,7 +36,7 @@ from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError, run_command
 from cnnlab.core.params import Precision
-from cnnlab.models import blocks
+from cnnlab.models import small_maps
 from cnnlab.training import classification, loop
 from cnnlab.training.devices import choose_device, describe
 
@@ -125,7 +125,7 @@ def _book_seconds(
     """The book's `train_ch6` on torchvision's data set of the same pictures."""
     book, info = _book(), datasets.load_info("fashion_mnist")
     torch.set_num_threads(threads)
-    blocks.TINY = 0  # torch's own convolutions
+    small_maps.TINY = 0  # torch's own convolutions
     network: Any = models.build(name, info.shape, len(info.class_names), params.load().options(name))
     if channels_last:
         network = network.to(memory_format=torch.channels_last)

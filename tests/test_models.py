@@ -12,7 +12,7 @@ from torch import nn
 
 from cnnlab import architectures, models
 from cnnlab.core.errors import UserError
-from cnnlab.models import blocks
+from cnnlab.models import blocks, small_maps
 from cnnlab.models.summary import layer_table, render_models, summarise
 
 ALL = models.names()
@@ -47,13 +47,14 @@ def test_taps_are_the_named_outputs_and_forward_is_the_last(name):
 def test_layers_to_embed_and_to_show_are_taps(name):
     network = make(name).eval()
     taps = network.taps(pictures(2))
-    embed = network.embed_layers
+    embed = blocks.embed_layers(list(taps))
     assert embed[0] == "conv2"
     assert embed[1] in {"fc1", "pooled"}
     assert embed[2] == "final"
     assert sorted(embed, key=list(taps).index) == list(embed)
     assert taps[embed[1]].dim() == 2
-    assert network.map_layers[:2] == ("conv1", "conv2")
+    assert blocks.map_layers(list(taps))[:2] == ["conv1", "conv2"]
+    assert network.tap_names((1, 28, 28)) == list(taps)
     assert network.title
 
 
@@ -64,7 +65,7 @@ def test_map_layers_are_raw_convolution_outputs(name):
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_hook(lambda _layer, _inputs, output: raw.append(output.clone()))
     taps = network.taps(pictures(2))
-    for layer in network.map_layers:
+    for layer in blocks.map_layers(list(taps)):
         assert taps[layer].dim() == 4
         assert any(torch.equal(taps[layer], output) for output in raw), f"{layer} was changed after its layer"
 
@@ -381,7 +382,8 @@ def test_tap_shapes_are_the_reports(name):
 def test_a_convolution_on_a_tiny_map_is_the_same_function(size, shape, monkeypatch):
     kernel, stride, padding = shape
     ours, plain = (
-        layer(5, 7, kernel, stride, padding, bias=stride == 1).double() for layer in (blocks.Conv2d, nn.Conv2d)
+        layer(5, 7, kernel, stride, padding, bias=stride == 1).double()
+        for layer in (small_maps.SmallMapConv2d, nn.Conv2d)
     )
     plain.load_state_dict(ours.state_dict())
     x = pictures(4, (5, *size)).double()
@@ -400,7 +402,7 @@ def test_a_convolution_on_a_tiny_map_is_the_same_function(size, shape, monkeypat
 
 def test_a_network_that_was_measured_first_can_still_be_trained():
     """A run taken from its checkpoint is measured, and the next seed trained, in one process."""
-    blocks._tap_table.cache_clear()
+    small_maps._tap_table.cache_clear()
     network = make("resnet").train()
     with torch.inference_mode():
         network(pictures(2))

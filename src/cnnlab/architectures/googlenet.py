@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.blocks import Conv2d, GlobalAveragePool, Network, Shape, Tap, activate_and_pool, initialise
+from cnnlab.models.blocks import GlobalAveragePool, Network, Shape, Tap, activate_and_pool, initialise
+from cnnlab.models.small_maps import SmallMapConv2d
 
 # The Inception blocks of table 1: outputs of the branches 1×1, 1×1→3×3, 1×1→5×5 and pool→1×1.
 BLOCKS = {
@@ -63,9 +64,6 @@ class GoogLeNet(Network):
     """
 
     title = "GoogLeNet"
-    embed_layers = ("conv2", "pooled", "final")
-    map_layers = ("conv1", "conv2", "conv3")
-    first_convolution = "conv1.weight"
 
     def __init__(self, shape: Shape, classes: int, relu: Literal["all", "report"] = "all") -> None:
         super().__init__()
@@ -107,5 +105,5 @@ def _halve() -> nn.MaxPool2d:
 
 def _convolution(inputs: int, outputs: int, kernel_size: int, relu: bool) -> list[nn.Module]:
     """A convolution that keeps the side, and its ReLU, in place since nothing taps inside a block."""
-    convolution = Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
+    convolution = SmallMapConv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
     return [convolution, nn.ReLU(inplace=True)] if relu else [convolution]

@@ -36,9 +36,6 @@ class LeNet(Network):
     """
 
     title = "LeNet-5"
-    embed_layers = ("conv2", "fc1", "final")
-    map_layers = ("conv1", "conv2")
-    first_convolution = "conv1.weight"
     gains_from_bfloat16 = False  # a third of its time is multiplication
 
     def __init__(

@@ -30,9 +30,6 @@ class MyNet(Network):
     """
 
     title = "MyNet"
-    embed_layers = ("conv2", "fc1", "final")
-    map_layers = ("conv1", "conv2", "conv3")
-    first_convolution = "conv1.weight"
 
     def __init__(self, shape: Shape, classes: int, norm: Normalisation = "batch", act: Activation = "relu") -> None:
         super().__init__()

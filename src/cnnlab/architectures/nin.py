@@ -27,9 +27,6 @@ class Nin(Network):
     """
 
     title = "NiN"
-    embed_layers = ("conv2", "pooled", "final")
-    map_layers = ("conv1", "conv2", "conv3", "conv4")
-    first_convolution = "conv1.weight"
 
     def __init__(self, shape: Shape, classes: int, dropout: Probability = 0.5) -> None:
         super().__init__()

@@ -7,7 +7,6 @@ convolution although normalisation follows, and no normalisation on the 1×1 con
 from torch import Tensor, nn
 
 from cnnlab.models.blocks import (
-    Conv2d,
     GlobalAveragePool,
     Network,
     Shape,
@@ -16,6 +15,7 @@ from cnnlab.models.blocks import (
     initialise,
     untapped,
 )
+from cnnlab.models.small_maps import SmallMapConv2d
 
 # Channels, and the stride of each residual block: groups of 64, 128, 256 and 512.
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
@@ -26,13 +26,13 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = Conv2d(inputs, width, 3, stride=stride, padding=1)
+        self.conv1 = SmallMapConv2d(inputs, width, 3, stride=stride, padding=1)
         self.bn1 = nn.BatchNorm2d(width)
         self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = Conv2d(width, width, 3, padding=1)
+        self.conv2 = SmallMapConv2d(width, width, 3, padding=1)
         self.bn2 = nn.BatchNorm2d(width)
         changes = stride != 1 or inputs != width
-        self.shortcut = Conv2d(inputs, width, 1, stride=stride) if changes else nn.Identity()
+        self.shortcut = SmallMapConv2d(inputs, width, 1, stride=stride) if changes else nn.Identity()
         self.act2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor, tap: Tap = untapped) -> Tensor:
@@ -49,9 +49,6 @@ class ResNet(Network):
     """
 
     title = "ResNet"
-    embed_layers = ("conv2", "pooled", "final")
-    map_layers = ("conv1", "conv2")
-    first_convolution = "conv1.weight"
 
     def __init__(self, shape: Shape, classes: int) -> None:
         super().__init__()

@@ -17,9 +17,6 @@ class Vgg(Network):
     """
 
     title = "VGG"
-    embed_layers = ("conv2", "fc1", "final")
-    map_layers = ("conv1", "conv2")
-    first_convolution = "conv1.weight"
 
     def __init__(self, shape: Shape, classes: int, dropout: Probability = 0.5) -> None:
         super().__init__()

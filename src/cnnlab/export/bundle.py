@@ -14,6 +14,7 @@ from cnnlab.export.parity import check_parity
 from cnnlab.export.quantise import calibration_pictures, quantise
 from cnnlab.inference import Model, session_of
 from cnnlab.inference.calibration import fit_novelty, fit_temperature, is_novel, object_share
+from cnnlab.models.blocks import embed_layers, map_layers
 from cnnlab.models.classifier import Classifier
 from cnnlab.models.summary import layer_table
 
@@ -67,13 +68,13 @@ def _held_out(classifier: Classifier) -> bool:
 def _facts(classifier: Classifier) -> dict[str, Any]:
     """What every file's metadata says of the network, whatever its precision."""
     meta, network = classifier.meta, classifier.network
-    rows = layer_table(network, tuple(meta["shape"]))
+    rows, taps = layer_table(network, tuple(meta["shape"])), network.tap_names(meta["shape"])
     kept = ("architecture", "dataset", "class_names", "shape", "mean", "std", "settings", "options", "seed", "licence",
             "light_on_dark", "validation_share")  # fmt: skip
     return {key: meta[key] for key in kept} | {
         "title": network.title,
-        "embed_layers": list(network.embed_layers),
-        "map_layers": list(network.map_layers),
+        "embed_layers": embed_layers(taps),
+        "map_layers": map_layers(taps),
         "first_convolution": network.first_convolution,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "multiply_adds": sum(row.multiply_adds for row in rows),

@@ -60,14 +60,11 @@ def to_lean(classifier: Classifier) -> onnx.ModelProto:
 
 def to_features(classifier: Classifier) -> onnx.ModelProto:
     """uint8 image → logits and one output for each tap, under the tap's own name ("final" repeats the logits)."""
-    return _convert(_Features(classifier), classifier.meta["shape"], ["logits", *tap_names(classifier)])
-
-
-def tap_names(classifier: Classifier) -> list[str]:
-    """The names of a classifier's taps, in the order of computation."""
-    probe = copy.deepcopy(classifier.network).to("meta")
-    with torch.no_grad():
-        return list(probe.taps(torch.empty(1, *classifier.meta["shape"], device="meta")))
+    return _convert(
+        _Features(classifier),
+        classifier.meta["shape"],
+        ["logits", *classifier.network.tap_names(classifier.meta["shape"])],
+    )
 
 
 def stamp(model: onnx.ModelProto, meta: dict[str, Any]) -> bytes:

@@ -1,22 +1,20 @@
 """What the architectures share: the base class with its taps, activations, pooling and initial weights."""
 
+import copy
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cnnlab.core.params import Activation, Normalisation, Pooling, Probability
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
-    "Conv2d",
     "GlobalAveragePool",
     "KernelSize",
     "Network",
@@ -27,8 +25,10 @@ __all__ = [
     "Tap",
     "Width",
     "activate_and_pool",
+    "embed_layers",
     "initialise",
     "initialise_xavier",
+    "map_layers",
     "normalise",
     "untapped",
 ]
@@ -40,7 +40,6 @@ def _odd(size: int) -> int:
     return size
 
 
-TINY = 3  # pixels a side of the maps on which Conv2d is a matrix product
 Shape = tuple[int, int, int]  # channels, height, width
 Tap = Callable[[str, Tensor], Tensor]  # told a name and a tensor, gives the tensor back
 Width = Annotated[int, Field(ge=1, le=512)]  # output channels of a convolution
@@ -68,14 +67,12 @@ class Network(nn.Module):
     """A classifier of pictures that can give its named intermediate outputs, its taps, beside its logits.
 
     A subclass is built from (shape, classes, **options) and writes `features` and `classify`, calling
-    `x = tap(name, x)` where a layer's output has a name. Convolution taps are raw: before normalisation and
-    activation. No layer may write in place into a tensor that has been tapped.
+    `x = tap(name, x)` where a layer's output has a name. Taps whose names begin with "conv" are raw outputs of
+    convolutions, before normalisation and activation. conv1, conv2, and fc1 or pooled must be there: what is drawn and
+    embedded follows from these names. No layer may write in place into a tensor that has been tapped.
     """
 
     title: ClassVar[str]  # as the field writes it
-    embed_layers: ClassVar[tuple[str, str, str]]  # taps: conv2, the first fully connected or "pooled", final
-    map_layers: ClassVar[tuple[str, ...]]  # taps whose channels are shown: raw outputs of convolutions
-    first_convolution: ClassVar[str]  # key of the first layer's weights in the state dict
     gains_from_bfloat16: ClassVar[bool] = True  # multiplications outweigh the rest: trained so where the hardware can
 
     def features(self, x: Tensor, tap: Tap) -> Tensor:
@@ -101,6 +98,17 @@ class Network(nn.Module):
         outputs["final"] = self.classify(self.features(x, keep), keep)
         return outputs
 
+    def tap_names(self, shape: Shape) -> list[str]:
+        """The names of the taps, in the order of computation; found without computing anything."""
+        probe = copy.deepcopy(self).to("meta")
+        with torch.no_grad():
+            return list(probe.taps(torch.empty(1, *shape, device="meta")))
+
+    @property
+    def first_convolution(self) -> str:
+        """The key of the first convolution's weights in the state dict."""
+        return next(name for name, layer in self.named_modules() if isinstance(layer, nn.Conv2d)) + ".weight"
+
     def flattened_size(self, shape: Shape) -> int:
         """Length of a picture's flattened feature maps, found by trying a blank one; for use while building.
 
@@ -113,39 +121,15 @@ class Network(nn.Module):
         return size
 
 
-class Conv2d(nn.Conv2d):
-    """nn.Conv2d with square kernels, strides and pads, computed as one matrix product on tiny maps on a CPU.
-
-    A library's convolution is slowest there: a 3×3 kernel on a 1×1 map multiplies eight taps with padding. The
-    same function of the same weights; only the order of the sums differs.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        height, width = input.shape[2:]
-        if max(height, width) > TINY or input.device.type != "cpu" or torch.compiler.is_exporting():
-            return super().forward(input)
-        pixels = input.permute(0, 2, 3, 1)  # [n, h, w, in]: no copy where channels are innermost
-        kernel, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
-        if kernel == 1:
-            return F.linear(pixels[:, ::stride, ::stride], self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        table, rows, columns = _tap_table(kernel, stride, padding, height, width)
-        taps = F.pad(self.weight.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, 0, 1))  # [out, taps + a zero, in]
-        outputs, _, inputs = taps.shape
-        matrix = taps.index_select(1, table).view(outputs, rows * columns, -1).transpose(0, 1)
-        bias = None if self.bias is None else self.bias.repeat(rows * columns)
-        product = F.linear(pixels.flatten(1), matrix.reshape(-1, height * width * inputs), bias)
-        return product.view(-1, rows, columns, outputs).permute(0, 3, 1, 2)
+def map_layers(taps: Sequence[str]) -> list[str]:
+    """The taps whose channels are drawn as pictures: the raw outputs of convolutions."""
+    return [name for name in taps if name.startswith("conv")]
 
 
-@cache
-@torch.inference_mode(False)  # kept for training too, whoever asks first
-def _tap_table(kernel: int, stride: int, padding: int, height: int, width: int) -> tuple[Tensor, int, int]:
-    """For each output pixel and each input pixel the tap between them, kernel² where there is none; rows, columns."""
-    rows, columns = (1 + (side + 2 * padding - kernel) // stride for side in (height, width))
-    offset = padding - stride * torch.arange(max(rows, columns))[:, None] + torch.arange(max(height, width))
-    down, across = offset[:rows, None, :height, None], offset[None, :columns, None, :width]
-    tap = (down * kernel + across).where((down >= 0) & (down < kernel) & (across >= 0) & (across < kernel), kernel**2)
-    return tap.flatten(), rows, columns
+def embed_layers(taps: Sequence[str]) -> list[str]:
+    """The three taps that are embedded: the second convolution, the first fully connected layer or the pooled maps, and
+    the logits."""
+    return ["conv2", "fc1" if "fc1" in taps else "pooled", "final"]
 
 
 class GlobalAveragePool(nn.Module):

@@ -122,4 +122,5 @@ def _row(name: str, layer: nn.Module, output: Tensor) -> LayerRow:
     elif isinstance(layer, nn.Linear):
         each = layer.in_features
     parameters = sum(parameter.numel() for parameter in layer.parameters())
-    return LayerRow(name, type(layer).__name__, shape, parameters, math.prod(shape) * each)
+    kind = "Conv2d" if isinstance(layer, nn.Conv2d) else type(layer).__name__
+    return LayerRow(name, kind, shape, parameters, math.prod(shape) * each)
