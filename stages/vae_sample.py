@@ -10,7 +10,7 @@ from cnnlab.vae.gallery import sheets
 
 
 def main() -> None:
-    """Write metrics/vae/test.json and plots/vae/pictures/."""
+    """Write metrics/vae/test.json, metrics/vae.json (the negative ELBO in nats a picture) and plots/vae/pictures/."""
     settings = params.load()
     encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
@@ -23,6 +23,7 @@ def main() -> None:
         encoder, decoder, train, test, judge, bound_pictures=run.bound_pictures, seed=settings.seed
     )
     artifacts.write_json(artifacts.metrics_path("vae", "test"), figures)
+    artifacts.write_json(artifacts.headline_path("vae"), {"vae": figures["negative_elbo"]})
     folder = artifacts.vae_plots_dir() / "pictures"
     for name, sheet in sheets(encoder, decoder, test.images, test.labels, settings.seed).items():
         artifacts.write_figure(folder / f"{name}.png", tile_sheet(**vars(sheet)))

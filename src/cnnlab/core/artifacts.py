@@ -39,6 +39,11 @@ def metrics_path(group: str, name: str) -> Path:
     return Path("metrics") / group / f"{name}.json"
 
 
+def headline_path(name: str) -> Path:
+    """metrics/NAME.json: the one figure of a network or of the VAE that DVC's tables show, under its name."""
+    return Path("metrics") / f"{name}.json"
+
+
 def curve_path(architecture: str) -> Path:
     """The training curve: one row for each point, written as training goes."""
     return Path("plots") / "train" / f"{architecture}.csv"

@@ -83,10 +83,10 @@ def quantisation_loss(logits: np.ndarray, quantised: np.ndarray, labels: np.ndar
 
 
 def per_class(predicted: np.ndarray, labels: np.ndarray, class_names: list[str]) -> list[dict[str, str | float]]:
-    """One row for each class and figure (precision, recall, F1), as the bar chart wants them."""
-    figures = precision_recall_f1(confusion_matrix(predicted, labels, len(class_names)))
+    """One row for each class: its precision, recall and F1, and `n`, how many pictures are of it."""
+    confusion = confusion_matrix(predicted, labels, len(class_names))
+    columns = zip(class_names, *precision_recall_f1(confusion), confusion.sum(axis=1), strict=True)
     return [
-        {"class": name, "figure": figure, "value": float(value)}
-        for figure, values in zip(("precision", "recall", "F1"), figures, strict=True)
-        for name, value in zip(class_names, values, strict=True)
+        {"class": name, "precision": float(precision), "recall": float(recall), "f1": float(f1), "n": int(n)}
+        for name, precision, recall, f1, n in columns
     ]

@@ -132,7 +132,9 @@ def _stages() -> Stages:
                 params = [dep.read_params() for dep in stage.deps if isinstance(dep, ParamsDependency)]
                 files = [file.def_path for file in (*stage.deps, *stage.outs)]
                 upstream = frozenset(other.addressing for other in repo.index.graph.successors(stage))
-                metrics = tuple(out.def_path for out in stage.outs if out.metric)
+                metrics = tuple(
+                    out.def_path for out in stage.outs if out.is_decorated and out.def_path.endswith(".json")
+                )
                 found[stage.addressing] = Stage(repr((stage.cmd, files, params)), upstream, metrics)
     except DvcException as error:
         raise UserError(f"dvc.yaml cannot be used: {str(error).splitlines()[0]}") from None
