@@ -42,7 +42,7 @@ RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
     "resnet-modern": ("resnet", "modern", {}, {}),
     "vgg-report": ("vgg", "plain", {}, {}),
     "nin-report": ("nin", "plain", {}, {}),
-    "googlenet-report": ("googlenet", "plain", {}, {}),
+    "googlenet-report": ("googlenet", "plain", {"relu": "report"}, {}),
     "resnet-report": ("resnet", "plain", {}, {}),
 }
 FIGURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")

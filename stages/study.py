@@ -3,6 +3,7 @@
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
 from cnnlab.figures.ablation import differences
+from cnnlab.study.statistics import FEWEST
 from cnnlab.study.table import table
 
 
@@ -16,7 +17,8 @@ def main() -> None:
     variants = [row for row in rows if row["change"] and row["rate"] == "usual"]
     seeds = sorted({row["n"] for row in variants})
     kind = "at full scale" if settings.budget == "full" else f"a first look at budget {settings.budget}, not a finding"
-    title = f"Ablations, {kind}: difference and 95 % interval, n = {'/'.join(map(str, seeds))} seeds, paired"
+    shown = "difference and 95 % interval" if min(seeds) >= FEWEST else "difference"
+    title = f"Ablations, {kind}: {shown}, n = {'/'.join(map(str, seeds))} seeds, paired"
     artifacts.write_figure(artifacts.study_table_path("png"), differences(variants, title))
     print(f"{len(variants)} variants against their baselines → {artifacts.study_table_path('png')}.")
 

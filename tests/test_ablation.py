@@ -43,7 +43,12 @@ def test_the_paired_difference_is_students():
 
 
 def test_equal_differences_have_no_width():
-    assert paired_difference([1.0, 2.0], [1.0, 2.0]) == {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+    equal = [1.0, 2.0, 3.0]
+    assert paired_difference(equal, equal) == {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+
+
+def test_two_seeds_have_a_difference_and_no_interval():
+    assert paired_difference([0.8, 0.9], [0.7, 0.7]) == {"mean": pytest.approx(0.15)}
 
 
 def test_mcnemar_counts_the_pictures_that_only_one_has_right():
@@ -62,34 +67,48 @@ def test_holm_steps_down():
     assert holm({"a": 0.9, "b": 0.8}) == pytest.approx({"a": 1.0, "b": 1.0})
 
 
-def result(accuracies: tuple[float, float], budget: str = "quick", change: str = "act=relu") -> dict:
-    """The figures of a variant with these test accuracies on two seeds."""
+def result(accuracies: list[float], budget: str = "quick", change: str = "act=relu") -> dict:
+    """The figures of a variant with these test accuracies, one for each seed."""
     seeds = {f"test_accuracy_seed_{seed}": accuracy for seed, accuracy in enumerate(accuracies)}
-    return {"baseline": "lenet", "change": change, "budget": budget, "n": 2, "test_accuracy_mean": 0.8} | seeds
+    stated = {"baseline": "lenet", "change": change, "budget": budget, "n": len(accuracies)}
+    return stated | {"test_accuracy_mean": 0.8} | seeds
 
 
-HITS = {name: np.ones((1, 2, 4), bool) for name in ("lenet", "relu", "tanh")}
+HITS = {name: np.ones((1, 3, 4), bool) for name in ("lenet", "relu", "tanh")}
 
 
 def test_the_table_pairs_by_seed_and_corrects_for_the_number_of_variants():
-    results = {"lenet": result((0.7, 0.8), change=""), "relu": result((0.75, 0.86)), "tanh": result((0.7, 0.81))}
-    lenet, relu, tanh = table(results, HITS, "quick")
+    figures = {"lenet": [0.7, 0.8, 0.75], "relu": [0.75, 0.86, 0.79], "tanh": [0.7, 0.81, 0.76]}
+    lenet, relu, tanh = table(
+        {name: result(values, change="" if name == "lenet" else "x=y") for name, values in figures.items()},
+        HITS,
+        "quick",
+    )
     assert lenet["difference"] == lenet["p_holm"] == ""
-    expected = stats.ttest_rel([0.75, 0.86], [0.7, 0.8])
-    assert relu["difference"] == pytest.approx(0.055)
-    assert relu["p"] == pytest.approx(expected.pvalue)
+    assert relu["difference"] == pytest.approx(0.05)
+    assert relu["p"] == pytest.approx(stats.ttest_rel(figures["relu"], figures["lenet"]).pvalue)
     assert (relu["p_holm"], tanh["p_holm"]) == pytest.approx((2 * relu["p"], max(2 * relu["p"], tanh["p"])))
     assert relu["mcnemar_p"] == 1
 
 
+def test_with_two_seeds_the_table_and_the_picture_have_no_intervals():
+    rows = table({"lenet": result([0.7, 0.8], change=""), "relu": result([0.8, 0.9])}, HITS, "quick")
+    assert [rows[1][key] for key in ("low", "high", "p", "p_holm")] == [""] * 4
+    (axes,) = differences(rows[1:], "two seeds").axes
+    assert sum(len(line.get_xdata()) == 2 and line.get_linewidth() == 2 for line in axes.lines) == 0
+
+
 def test_results_of_another_budget_are_not_mixed():
     with pytest.raises(UserError, match="relu are not of budget quick"):
-        table({"lenet": result((0.7, 0.8), change=""), "relu": result((0.7, 0.8), budget="smoke")}, HITS, "quick")
+        table({"lenet": result([0.7, 0.8], change=""), "relu": result([0.7, 0.8], budget="smoke")}, HITS, "quick")
 
 
-def test_the_picture_takes_an_interval_wider_than_itself():
+def test_the_picture_ends_an_interval_wider_than_itself_in_arrows():
     rows = [{"name": "relu", "baseline": "lenet", "difference": 0.01, "low": -2.0, "high": 2.0}]
-    assert len(differences(rows, "one variant").axes) == 1
+    (axes,) = differences(rows, "one variant").axes
+    assert {"<", ">"} <= {line.get_marker() for line in axes.lines}
+    left, right = axes.get_xlim()
+    assert right - left < 10
 
 
 @pytest.fixture

@@ -11,25 +11,25 @@ ROW_HEIGHT = 0.3  # inches
 
 
 def differences(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """A dot and a 95 % interval for each variant, blue where that leaves out 0.
+    """A dot for each variant and, where it has one, its 95 % interval, blue where that leaves out 0.
 
-    rows have name, baseline, difference, low and high (accuracies from 0 to 1). An interval of two seeds can be
-    wider than the picture, whose axis follows the differences: it ends in an arrow.
+    rows have name, baseline, difference, low and high (accuracies from 0 to 1; low and high are empty below three
+    seeds). The axis follows the differences: an interval that is wider than the picture ends in an arrow.
     """
     figure = new_figure(WIDTH, 1.1 + ROW_HEIGHT * len(rows))
     axes = figure.subplots()
     reach = 150 * max([abs(row["difference"]) for row in rows] + [0.002])
     for place, row in enumerate(rows):
-        low, middle, high = (100 * row[key] for key in ("low", "difference", "high"))
-        clear = low > 0 or high < 0
-        colour = COLOURS[0] if clear else FAINT
-        axes.plot(
-            [max(low, -reach), min(high, reach)], [place, place], color=colour, linewidth=2, solid_capstyle="butt"
-        )
-        for beyond, edge, marker in ((low < -reach, -reach, "<"), (high > reach, reach, ">")):
-            if beyond:
-                axes.plot(edge, place, marker=marker, color=colour, markersize=6, clip_on=False)
-        axes.plot(middle, place, marker="o", color=colour, markeredgecolor="white", markersize=7)
+        colour = FAINT
+        if row["low"] != "":
+            low, high = 100 * row["low"], 100 * row["high"]
+            colour = COLOURS[0] if low > 0 or high < 0 else FAINT
+            ends = [max(low, -reach), min(high, reach)]
+            axes.plot(ends, [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+            for beyond, edge, marker in ((low < -reach, -reach, "<"), (high > reach, reach, ">")):
+                if beyond:
+                    axes.plot(edge, place, marker=marker, color=colour, markersize=6, clip_on=False)
+        axes.plot(100 * row["difference"], place, marker="o", color=colour, markeredgecolor="white", markersize=7)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [f"{row['name']} ({row['baseline']})" for row in rows], family=FONT["family"])
     axes.set_xlim(-reach, reach)

@@ -1,9 +1,14 @@
 """Means over seeds, differences paired by seed, and what may be concluded from them. No torch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import special  # scipy.stats has all of this ready, and takes a second to import
+from scipy import stats
+
+FEWEST = (
+    3  # pairs from which an interval or a p-value is given; with two, Student's interval is wider than any accuracy
+)
 
 
 def mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float]:
@@ -12,27 +17,31 @@ def mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> dict[str, float]:
-    """Mean difference of runs paired by seed, its 95 % interval and p-value by Student's t; at least two pairs."""
+    """The mean difference of runs paired by seed and, from three pairs on, its 95 % interval and p-value.
+
+    By Student's t; keys mean, low, high, p. Equal differences have no spread: the interval has no width then.
+    """
     differences = np.subtract(variant, baseline)
-    mean, error = float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(differences)))
-    if error == 0:
+    mean = float(differences.mean())
+    if len(differences) < FEWEST:
+        return {"mean": mean}
+    if np.ptp(differences) == 0:
         return {"mean": mean, "low": mean, "high": mean, "p": 1.0 if mean == 0 else 0.0}
-    degrees = len(differences) - 1
-    half = float(special.stdtrit(degrees, 0.975)) * error
-    p = float(2 * special.stdtr(degrees, -abs(mean) / error))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "p": p}
+    test: Any = stats.ttest_1samp(differences, 0)
+    low, high = test.confidence_interval(0.95)
+    return {"mean": mean, "low": float(low), "high": float(high), "p": float(test.pvalue)}
 
 
 def mcnemar(variant_hits: np.ndarray, baseline_hits: np.ndarray) -> dict[str, float | int]:
     """McNemar's exact test of two networks on the same pictures; hits bool [n].
 
-    Counts the pictures that only one of the two has right (McNemar 1947); p is the two-sided binomial probability
-    of so uneven a count. It knows nothing of the spread over seeds: it compares these two networks alone.
+    Counts the pictures that only one of the two has right (McNemar 1947); p is the two-sided binomial probability of so
+    uneven a count. It compares these two networks alone and says nothing about other seeds.
     """
     only_variant = int((variant_hits & ~baseline_hits).sum())
     only_baseline = int((baseline_hits & ~variant_hits).sum())
     discordant = only_variant + only_baseline
-    p = min(1.0, 2 * float(special.bdtr(min(only_variant, only_baseline), discordant, 0.5)))
+    p = float(stats.binomtest(only_variant, discordant).pvalue) if discordant else 1.0
     return {"only_variant": only_variant, "only_baseline": only_baseline, "p": p}
 
 

@@ -17,7 +17,8 @@ def table(results: Mapping[str, Mapping[str, Any]], hits: Mapping[str, np.ndarra
 
     results: the flat metrics of each name; hits: which test pictures it has right, bool [groups, seeds, n_test].
     Differences are paired by seed, McNemar's test is of the first seed's networks, and p_holm is adjusted over the
-    variants of one baseline at one kind of rate. UserError where results are of another budget than `budget`.
+    variants of one baseline at one kind of rate. Below three seeds there is a difference, but no interval and no p:
+    those cells are empty. UserError where results are of another budget than `budget`.
     """
     strangers = [name for name, figures in results.items() if figures["budget"] != budget]
     if strangers:
@@ -39,9 +40,9 @@ def table(results: Mapping[str, Mapping[str, Any]], hits: Mapping[str, np.ndarra
     for rate in GROUPS.values():
         for baseline in {row["baseline"] for row in rows}:
             group = [row for row in rows if row["baseline"] == baseline and row["rate"] == rate and row["change"]]
-            adjusted = holm({row["name"]: row["p"] for row in group})
+            adjusted = holm({row["name"]: row["p"] for row in group if row["p"] != ""})
             for row in group:
-                row["p_holm"] = adjusted[row["name"]]
+                row["p_holm"] = adjusted.get(row["name"], "")
     return rows
 
 
