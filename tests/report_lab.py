@@ -29,14 +29,24 @@ def settings(**changes) -> params.Params:
 
 def build(used: params.Params, class_names: tuple[str, ...] = ("shoe", "hat", "bag"), channels: int = 1) -> None:
     """Write the laboratory into the current folder: a data set, every network of `used`, an ablation, a VAE."""
+    data_set(used, class_names, channels)
+    trained(used, class_names)
+
+
+def data_set(used: params.Params, names: tuple[str, ...], channels: int) -> None:
+    """Pictures of noise in classes of equal size."""
     generator = np.random.default_rng(0)
-    names = tuple(class_names)
-    info = DatasetInfo(used.dataset, names, channels, 8, 8, "made up", "nowhere", False)
+    info = DatasetInfo(used.dataset, names, channels, 8, 8, "made up", "nowhere", False, "Noise")
     parts = [
         Split(generator.integers(0, 256, (n, channels, 8, 8), dtype=np.uint8), np.arange(n) % len(names))
         for n in (TRAIN, TEST)
     ]
     datasets.save_dataset(info, *parts)
+
+
+def trained(used: params.Params, names: tuple[str, ...]) -> None:
+    """What the stages after `download` write, for a data set of these classes."""
+    generator = np.random.default_rng(1)
     for name in used.models:
         network(name, used, names, generator)
     ablation(used)

@@ -4,6 +4,7 @@ import errno
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
 import struct
@@ -12,13 +13,13 @@ import urllib.error
 from dataclasses import replace
 from email.message import Message
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnnlab.cli import check
 from cnnlab.core import datasets, params
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError, run_command
@@ -27,7 +28,9 @@ from cnnlab.data import catalogue, cifar, debian, fetch, sample, sources, transf
 from cnnlab.data.catalogue import DATA_SETS, FASHION_MNIST, DataFile, DataSet
 from cnnlab.data.checks import RejectedError, verify
 from cnnlab.data.idx import read_idx
-from stages import download
+from stages import download, page, vae_download
+from tests import report_lab
+from tests.report_lab import ROOT
 
 FOLDER = params.Folder(path="data/pictures", side=28, mode="grey")
 MIRROR, SECOND = "http://one.test/", "http://two.test/"
@@ -59,7 +62,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataSet:
         DataFile(name, len(content), f"sha256:{hashlib.sha256(content).hexdigest()}", of_content=True)
         for name, content in CONTENTS.items()
     )
-    entry = DataSet("tiny", ("a", "b"), (1, 4, 4), "idx", files, "Tiny", "free", "here", light_on_dark=True)
+    entry = DataSet(
+        "tiny", "Tiny letters", ("a", "b"), (1, 4, 4), "idx", files, "Tiny", "free", "here", light_on_dark=True
+    )
     monkeypatch.setitem(DATA_SETS, "tiny", entry)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(sources.USER_FOLDER, raising=False)
@@ -538,7 +543,10 @@ def test_the_catalogue_is_whole():
         assert entry.name == name
         assert len(entry.class_names) == len(set(entry.class_names)) >= 2
         assert all(file.checksum.split(":")[0] in ("sha256", "md5") for file in entry.files)
-    assert set(fetch.names()) == {*DATA_SETS, "folder"} == set(get_args(params.DatasetName))
+        assert entry.title
+    assert catalogue.names() == (*DATA_SETS, "folder")
+    offered = re.findall(r"\w+", (ROOT / "params.yaml").read_text())
+    assert {*catalogue.names(), catalogue.FACES} <= set(offered)  # in the comments
 
 
 def test_the_sample_ships_small_and_balanced():
@@ -600,10 +608,26 @@ def test_smoke_takes_the_sample_without_looking_anywhere(tiny, monkeypatch):
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
-    with pytest.raises(
-        UserError, match=r"'fashion_mnits' is not known; did you mean fashion_mnist\? Known are .*kmnist"
-    ):
+    told = r"dataset 'fashion_mnits' is not a known data set. Did you mean 'fashion_mnist'\? Known are .*kmnist"
+    with pytest.raises(UserError, match=told):
         fetch.fetch("fashion_mnits", FOLDER, budget="quick", seed=0)
+
+
+@pytest.mark.parametrize("key", ["dataset", "vae.dataset"])
+@pytest.mark.parametrize("command", ["check", "stage"])
+def test_an_unknown_data_set_is_refused_before_any_work(tiny, monkeypatch, capsys, key, command):
+    text = settings_with("smoke", "fashion_mnist")
+    place = "  dataset: fashion_mnist" if key == "vae.dataset" else "\ndataset: fashion_mnist"
+    assert place in text
+    Path("params.yaml").write_text(text.replace(place, place.replace("fashion_mnist", "fashion-mnist")))
+    run = {"check": check.check, "stage": vae_download.main if key == "vae.dataset" else download.main}[command]
+    monkeypatch.setattr("sys.argv", [command])
+    with pytest.raises(SystemExit) as raised:
+        run_command(run)
+    assert raised.value.code == 2
+    error = capsys.readouterr().err
+    assert f"params.yaml: {key} 'fashion-mnist' is not a known data set. Did you mean 'fashion_mnist'?" in error
+    assert error.count("\n") == 1
 
 
 def test_what_is_fetched_can_be_saved_and_loaded(tiny):
@@ -617,12 +641,17 @@ def test_what_is_fetched_can_be_saved_and_loaded(tiny):
 # --- The stage
 
 
-def run_stage(monkeypatch: pytest.MonkeyPatch, **changes: str) -> int:
-    """Run the stage in the current folder with changed settings; its exit code."""
-    text = (Path(__file__).parent.parent / "params.yaml").read_text()
-    for key, value in changes.items():
+def settings_with(budget: str, dataset: str) -> str:
+    """The text of params.yaml with another budget and data set."""
+    text = (ROOT / "params.yaml").read_text()
+    for key, value in (("budget", budget), ("dataset", dataset)):
         text = re.sub(rf"^{key}: \w+", f"{key}: {value}", text, count=1, flags=re.MULTILINE)
-    Path("params.yaml").write_text(text)
+    return text
+
+
+def run_stage(monkeypatch: pytest.MonkeyPatch, budget: str, dataset: str) -> int:
+    """Run the stage in the current folder with changed settings; its exit code."""
+    Path("params.yaml").write_text(settings_with(budget, dataset))
     monkeypatch.setattr("sys.argv", ["download.py"])
     with pytest.raises(SystemExit) as raised:
         run_command(download.main)
@@ -646,6 +675,45 @@ def test_a_failed_stage_leaves_what_was_there(tiny, monkeypatch, capsys):
     assert f"  - {MIRROR}: not reached (no route to host)" in error
     assert "Traceback" not in error
     assert Path("data/fashion_mnist/dataset.json").read_bytes() == b"older"
+
+
+def test_a_data_set_added_to_the_catalogue_alone_goes_all_the_way_to_the_page(tmp_path, monkeypatch, capsys):
+    """The recipe "Add a data set" of CONTRIBUTING: one entry, and its files in data/raw/."""
+    stems = (("train", report_lab.TRAIN), ("t10k", report_lab.TEST))
+    images = {f"{stem}-images-idx3-ubyte.gz": idx(np.full((n, 28, 28), 7)) for stem, n in stems}
+    labels = {f"{stem}-labels-idx1-ubyte.gz": idx(np.arange(n) % 3) for stem, n in stems}
+    contents = {name: (images | labels)[name] for name in CONTENTS}
+    files = tuple(
+        DataFile(name, len(content), f"sha256:{hashlib.sha256(content).hexdigest()}", of_content=True)
+        for name, content in contents.items()
+    )
+    classes = ("alpha", "beta", "gamma")
+    entry = DataSet(
+        "greek", "Greek letters", classes, (1, 28, 28), "idx", files, "", "free", "here", light_on_dark=True
+    )
+    monkeypatch.setitem(DATA_SETS, entry.name, entry)
+    monkeypatch.chdir(tmp_path)
+    put("data/raw/greek", {name: gzip.compress(content) for name, content in contents.items()})
+    assert run_stage(monkeypatch, budget="quick", dataset="greek") == 0
+    check.check("params.yaml")
+
+    used = report_lab.settings(dataset="greek")
+    report_lab.trained(used, classes)
+    monkeypatch.setattr(params, "load", lambda: used)
+    page.main()
+    assert "Greek letters" in Path("report/index.html").read_text(encoding="utf-8")
+
+
+def test_a_description_without_a_title_is_read(tiny):
+    put("data/raw/tiny", PUBLISHED)
+    fetched = got(tiny)
+    assert fetched.info.title == "Tiny letters"
+    datasets.save_dataset(fetched.info, fetched.train, fetched.test)
+    path = Path("data/tiny/dataset.json")
+    values = json.loads(path.read_text())
+    del values["title"]
+    path.write_text(json.dumps(values))
+    assert datasets.load_info("tiny").title == "tiny"
 
 
 # --- Splits

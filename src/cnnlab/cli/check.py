@@ -6,8 +6,10 @@ import typer
 def check(path: str = typer.Argument("params.yaml", help="the file to check")) -> None:
     """Check params.yaml as a whole: every key, type and value, and the options of each architecture and ablation."""
     from cnnlab.core import params
+    from cnnlab.data.catalogue import check_settings
 
     settings = params.load(path)
+    check_settings(settings)
     from cnnlab.models import check_options
 
     for name in settings.models:

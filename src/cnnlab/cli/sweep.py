@@ -41,11 +41,12 @@ def sweep(
 
         raise UserError("The sweep runs on Dask, which is not installed: pip install 'cnnlab[sweep]'.") from None
     from cnnlab.core import params
+    from cnnlab.data.catalogue import check_settings
     from cnnlab.sweep.run import Options, run_sweep
 
     options = Options(
         settings=settings or [], seeds=seeds, targets=targets or [], name=name, workers=workers, scheduler=scheduler,
         remote=remote, git=git, allow_dirty=allow_dirty, metric=metric, lower_is_better=lower_is_better, output=output,
     )  # fmt: skip
-    if run_sweep(Path.cwd(), options, check=params.load):
+    if run_sweep(Path.cwd(), options, check=lambda path: check_settings(params.load(path))):
         raise typer.Exit(1)

@@ -22,7 +22,10 @@ class Split:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set beside its pictures; `light_on_dark` is False for photographs."""
+    """What is known of a data set apart from its pictures.
+
+    `title` is its name in a sentence; `light_on_dark` is False for photographs.
+    """
 
     name: str
     class_names: tuple[str, ...]
@@ -32,6 +35,7 @@ class DatasetInfo:
     licence: str
     source: str
     light_on_dark: bool
+    title: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,11 +53,13 @@ def save_dataset(info: DatasetInfo, train: Split, test: Split) -> None:
 
 
 def load_info(dataset: str) -> DatasetInfo:
-    """Read data/NAME/dataset.json."""
+    """Read data/NAME/dataset.json; the title of a file that has none is the name."""
     path = dataset_dir(dataset) / "dataset.json"
     values = read_json(path)
     try:
-        return DatasetInfo(**{**values, "class_names": tuple(values["class_names"])})
+        return DatasetInfo(
+            **{**values, "class_names": tuple(values["class_names"]), "title": values.get("title") or values["name"]}
+        )
     except (KeyError, TypeError):
         raise UserError(f"{path} does not describe a data set: remove it and run `dvc repro`.") from None
 

@@ -1,8 +1,14 @@
-"""The table of data sets that can be fetched: adding one is adding one entry."""
+"""The table of data sets: to add one, add one entry to DATA_SETS."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import OWN_PICTURES, Params
+
+FACES = "lfw"  # the value of `vae.dataset` for Labeled Faces in the Wild: it has no classes, so only the VAE takes it
 GZIP = ".gz"
 
 
@@ -32,9 +38,14 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A published data set; `torchvision` names the class there that knows its addresses, "" where none does."""
+    """A published data set.
+
+    `name` is what params.yaml calls it, `title` what sentences call it. `torchvision` names the class of
+    torchvision.datasets that knows its addresses; "" where there is none.
+    """
 
     name: str
+    title: str
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]  # channels, height, width
     format: Literal["idx", "cifar"]
@@ -57,6 +68,7 @@ def _idx_files(checksums: tuple[str, ...], sizes: tuple[int, ...], *, of_content
 
 FASHION_MNIST = DataSet(
     name="fashion_mnist",
+    title="Fashion-MNIST",
     class_names=(
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -83,6 +95,7 @@ FASHION_MNIST = DataSet(
 
 MNIST = DataSet(
     name="mnist",
+    title="MNIST",
     class_names=tuple("0123456789"),
     shape=(1, 28, 28),
     format="idx",
@@ -104,6 +117,7 @@ MNIST = DataSet(
 
 KMNIST = DataSet(
     name="kmnist",
+    title="Kuzushiji-MNIST",
     class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     shape=(1, 28, 28),
     format="idx",
@@ -125,6 +139,7 @@ KMNIST = DataSet(
 
 CIFAR10 = DataSet(
     name="cifar10",
+    title="CIFAR-10",
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     shape=(3, 32, 32),
     format="cifar",
@@ -136,3 +151,26 @@ CIFAR10 = DataSet(
 )
 
 DATA_SETS = {entry.name: entry for entry in (FASHION_MNIST, MNIST, KMNIST, CIFAR10)}
+
+
+def names() -> tuple[str, ...]:
+    """What `dataset` in params.yaml may be."""
+    return (*DATA_SETS, OWN_PICTURES)
+
+
+def check_name(name: str, known: Sequence[str] | None = None, key: str = "dataset") -> None:
+    """Raise UserError for a data set that is not among `known`: those that classifiers can be trained on, by default.
+
+    `key` is the key of params.yaml that the error names.
+    """
+    known = known or names()
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"params.yaml: {key} {name!r} is not a known data set.{hint} Known are {', '.join(known)}.")
+
+
+def check_settings(settings: Params) -> None:
+    """Raise UserError where params.yaml names a data set that there is not, for the classifiers or for the VAE."""
+    check_name(settings.dataset)
+    check_name(settings.vae.dataset, (*names(), FACES), "vae.dataset")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -10,15 +9,13 @@ import numpy as np
 
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Folder
-from cnnlab.data.catalogue import DATA_SETS, FASHION_MNIST, DataSet
+from cnnlab.core.params import OWN_PICTURES, Folder
+from cnnlab.data.catalogue import DATA_SETS, FASHION_MNIST, DataSet, check_name
 from cnnlab.data.cifar import read_cifar
 from cnnlab.data.folder import read_folder
 from cnnlab.data.idx import read_idx
 from cnnlab.data.sample import load_sample
 from cnnlab.data.sources import obtain
-
-FOLDER = "folder"
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,6 @@ class Fetched:
     notes: tuple[str, ...] = ()
 
 
-def names() -> tuple[str, ...]:
-    """Every data set that `fetch` knows."""
-    return (*DATA_SETS, FOLDER)
-
-
 def fetch(dataset: str, folder: Folder, *, budget: Literal["smoke", "quick", "full"], seed: int) -> Fetched:
     """Get a data set: pictures uint8 [n, channels, height, width], labels int64 [n], for training and test.
 
@@ -44,12 +36,9 @@ def fetch(dataset: str, folder: Folder, *, budget: Literal["smoke", "quick", "fu
     the data set `folder` alone. Raises UserError with what was tried when the data cannot be had, and for a
     wrong folder.
     """
-    if dataset == FOLDER:
+    check_name(dataset)
+    if dataset == OWN_PICTURES:
         return _fetch_folder(folder, seed)
-    if dataset not in DATA_SETS:
-        near = get_close_matches(dataset, names(), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UserError(f"dataset {dataset!r} is not known; {hint}Known are {', '.join(names())}.")
     entry = DATA_SETS[dataset]
     if budget == "smoke" and dataset == FASHION_MNIST.name:
         train, test = load_sample()
@@ -85,7 +74,8 @@ def _read_idx_pair(images: Path, labels: Path) -> Split:
 def _info(entry: DataSet, sample: str = "") -> DatasetInfo:
     # How the files came is not told here: the same data must give the same bytes on every machine.
     return DatasetInfo(
-        entry.name, entry.class_names, *entry.shape, entry.licence, entry.source + sample, entry.light_on_dark
+        *(entry.name, entry.class_names, *entry.shape, entry.licence, entry.source + sample, entry.light_on_dark),
+        title=entry.title,
     )
 
 
@@ -93,7 +83,7 @@ def _fetch_folder(folder: Folder, seed: int) -> Fetched:
     pictures = read_folder(folder.path, folder.side, folder.mode, seed)
     channels, height, width = pictures.train.images.shape[1:]
     info = DatasetInfo(
-        FOLDER,
+        OWN_PICTURES,
         pictures.class_names,
         channels,
         height,
@@ -101,5 +91,6 @@ def _fetch_folder(folder: Folder, seed: int) -> Fetched:
         "the user's own",
         folder.path,
         light_on_dark=False,
+        title="a folder of pictures",
     )
     return Fetched(info, pictures.train, pictures.test, folder.path, pictures.notes)

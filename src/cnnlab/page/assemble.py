@@ -15,8 +15,6 @@ from cnnlab.page.maps import data_uri, maps
 from cnnlab.page.sources import Network, Row, Sources, Vae
 
 Notes = dict[str, list[str]]  # section: sentences on what is missing or left out
-DATASETS = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "kmnist": "Kuzushiji-MNIST", "cifar10": "CIFAR-10",
-            "folder": "a folder of pictures", "lfw": "Labeled Faces in the Wild"}  # fmt: skip
 OF_NETWORKS = ("size", "curves", "confusion", "mistakes", "features", "maps", "onnx")
 
 
@@ -30,8 +28,8 @@ def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
     notes.setdefault("ablation", []).extend(notes_on_ablation)
     counts = {"n_train": sources.training_pictures, "n_test": len(sources.test.labels)}
     return {
-        "settings": _settings(settings),
-        "dataset": asdict(sources.info) | counts | {"title": DATASETS[settings.dataset]},
+        "settings": _settings(settings, sources),
+        "dataset": asdict(sources.info) | counts,
         "colours": COLOURS,
         "markers": MARKERS,
         "networks": [_network(network, sources, settings, notes) for network in networks],
@@ -46,10 +44,10 @@ def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
     }
 
 
-def _settings(settings: Params) -> dict[str, Any]:
+def _settings(settings: Params, sources: Sources) -> dict[str, Any]:
     names = ("budget", "recipe", "seed", "dataset", "validation_share")
     chosen = {name: getattr(settings, name) for name in names}
-    return chosen | {"perplexity": settings.embed.perplexity, "vae_title": DATASETS[settings.vae.dataset]}
+    return chosen | {"perplexity": settings.embed.perplexity, "vae_title": sources.vae.dataset}
 
 
 def _networks(sources: Sources, settings: Params, notes: Notes) -> list[Network]:

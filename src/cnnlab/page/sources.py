@@ -44,8 +44,9 @@ class Network:
 
 @dataclass(frozen=True)
 class Vae:
-    """All that there is of the variational autoencoder."""
+    """All that there is of the variational autoencoder; `dataset` is the title of what it was trained on."""
 
+    dataset: str
     train: Figures
     test: Figures
     export: Figures
@@ -84,7 +85,7 @@ def read(settings: Params) -> Sources:
         len(artifacts.read_array(artifacts.dataset_dir(settings.dataset) / "train" / "labels.npy")),
         datasets.load_split(settings.dataset, "test"),
         [_network(name) for name in settings.models],
-        _vae(),
+        _vae(settings.vae.dataset),
         Ablation(
             {name: figures for name, figures in ablation.items() if figures},
             _table(artifacts.study_table_path("csv")),
@@ -120,9 +121,11 @@ def _network(name: str) -> Network:
     )
 
 
-def _vae() -> Vae:
+def _vae(dataset: str) -> Vae:
     folder = artifacts.vae_plots_dir()
+    described = (artifacts.dataset_dir("vae") / "dataset.json").is_file()
     return Vae(
+        dataset=datasets.load_info("vae").title if described else dataset,
         train=_figures(artifacts.metrics_path("vae", "train")),
         test=_figures(artifacts.metrics_path("vae", "test")),
         export=_figures(artifacts.metrics_path("vae", "export")),

@@ -12,10 +12,11 @@ from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
 from cnnlab.core.params import Params
+from cnnlab.data.catalogue import FACES, check_settings
 from cnnlab.data.fetch import Fetched, fetch
 from cnnlab.data.pictures import PictureError, printable, read_picture, to_pixels
 
-LFW = "lfw"
+LFW_TITLE = "Labeled Faces in the Wild"
 LFW_SIDE = 250  # pixels of LFW's own pictures
 TEST_SHARE = 0.1  # of the pictures
 PERSONS = 20  # folders: from so many on each is taken for one person's, and the test set gets whole ones
@@ -28,12 +29,13 @@ def obtain(settings: Params) -> Fetched:
 
     The classifiers' own data set is read where it lies; any other is fetched. UserError where it cannot be had.
     """
+    check_settings(settings)
     wanted = settings.vae.dataset
     if wanted == settings.dataset:
         info = datasets.load_info(wanted)
         parts = datasets.load_split(wanted, "train"), datasets.load_split(wanted, "test")
         return Fetched(info, *parts, origin=str(artifacts.dataset_dir(wanted)))
-    if wanted != LFW:
+    if wanted != FACES:
         return fetch(wanted, settings.folder, budget=settings.budget, seed=settings.seed)
     folder, size = Path(settings.vae.lfw.path), settings.vae.lfw.side
     files = picture_files(folder)
@@ -64,7 +66,9 @@ def fetch_lfw(home: Path, size: int, seed: int) -> Fetched:
             f"into {home}/lfw_home/, or your own pictures into the folder that vae.lfw.path names."
         ) from None
     images = np.rint(people["images"] * 255).astype(np.uint8).transpose(0, 3, 1, 2)
-    return _split(images, people["target"], "Labeled Faces in the Wild", "http://vis-www.cs.umass.edu/lfw/", seed)
+    return _split(
+        images, people["target"], seed, LFW_TITLE, "none stated; Huang et al., 2007", "http://vis-www.cs.umass.edu/lfw/"
+    )
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -99,10 +103,10 @@ def read_faces(folder: Path, files: Sequence[Path], size: int, seed: int) -> Fet
         )
     homes, persons = np.unique([str(path.parent) for path in files], return_inverse=True)
     groups = persons if len(homes) >= PERSONS else np.arange(len(files))
-    return _split(images, groups, "the user's own", printable(str(folder)), seed)
+    return _split(images, groups, seed, "a folder of pictures", "the user's own", printable(str(folder)))
 
 
-def _split(images: np.ndarray, groups: np.ndarray, licence: str, source: str, seed: int) -> Fetched:
+def _split(images: np.ndarray, groups: np.ndarray, seed: int, title: str, licence: str, source: str) -> Fetched:
     """Whole groups, drawn with `seed`, until the test set has its tenth."""
     order = np.random.default_rng(seed).permutation(groups.max() + 1)
     counts = np.bincount(groups)[order].cumsum()
@@ -110,5 +114,5 @@ def _split(images: np.ndarray, groups: np.ndarray, licence: str, source: str, se
     test = np.isin(groups, drawn)
     train, held_out = (Split(images[part], np.zeros(part.sum(), np.int64)) for part in (~test, test))
     channels, height, width = images.shape[1:]
-    info = DatasetInfo(LFW, (), channels, height, width, licence, source, light_on_dark=False)
+    info = DatasetInfo(FACES, (), channels, height, width, licence, source, light_on_dark=False, title=title)
     return Fetched(info, train, held_out, source)
