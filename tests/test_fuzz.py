@@ -5,13 +5,11 @@ How many inputs each reader gets is the hypothesis profile's (conftest.py): few 
 """
 
 import copy
-import gzip
 import hashlib
 import io
 import json
 import pickle
 import signal
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,9 +26,6 @@ from PIL import Image
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
-from cnnlab.data import cifar, debian
-from cnnlab.data.catalogue import DATA_SETS
-from cnnlab.data.idx import read_idx
 from cnnlab.data.pictures import read_picture, to_pixels
 from cnnlab.inference import predict
 from cnnlab.inference.session import Model, default_model_path, encode
@@ -121,29 +116,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-
-
-# --- IDX
-
-
-def idx(array: np.ndarray) -> bytes:
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
-
-
-IDX = {f"x{n}": idx(np.zeros((2,) * n)) for n in (1, 2, 3)}
-IDX |= {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in IDX.items()}
-
-
-@given(of_one(IDX) | st.tuples(st.sampled_from(sorted(IDX)), st.binary(max_size=64)))
-@example(("x3.gz", gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12)))
-@example(("x1.gz", gzip.compress(bytes([0, 0, 8, 1, 15, 0, 0, 0]) + bytes(2**22), mtime=0)))
-def test_idx_files(folder, file):
-    name, content = file
-    dimensions = int(name[1])
-    (folder / name).write_bytes(content)
-    array = survives(lambda: read_idx(folder / name, dimensions))
-    assert array is None or (array.dtype == np.uint8 and array.ndim == dimensions)
 
 
 # --- .npy
@@ -362,52 +334,6 @@ def survives_with(read: Callable[[], Any]) -> str:
     return str(raised.value)
 
 
-# --- CIFAR-10
-
-
-@cache
-def batch() -> bytes:
-    data = {b"labels": [3, 1], b"data": np.zeros((2, 3072), np.uint8), b"batch_label": b"x", b"filenames": [b"a", b"b"]}
-    return pickle.dumps(data, protocol=2)
-
-
-def bomb() -> bytes:
-    """A batch whose labels are lists of lists of lists, ten thousand million in all."""
-    labels: Any = [0] * 10
-    for _ in range(9):
-        labels = [labels] * 10
-    return pickle.dumps({b"labels": labels, b"data": np.zeros((2, 3072), np.uint8)}, protocol=2)
-
-
-@given(DEEP_DAMAGE.map(lambda damage: damage.of(batch())) | st.binary(max_size=60).map(lambda ops: b"\x80\x02" + ops))
-@example(bomb())
-@example(b"\x80\x02" + b"(" * 100_000 + b".")
-@example(b"\x80\x05\x96\xff\xff\xff\xff\x0f\x00\x00\x00")
-@example(batch().replace(b"K\x03K\x01", b"\x8a\xff" + b"\x7f" * 255 + b"K\x01"))
-def test_batches_of_cifar(content):
-    split = survives(lambda: cifar.parse_batch(content, "data_batch_1"))
-    assert split is None or split.images.shape == (len(split.labels), 3, 32, 32)
-
-
-@cache
-def archive() -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for name in (*cifar.TRAIN, *cifar.TEST):
-            member = tarfile.TarInfo(name)
-            member.size = len(batch())
-            tar.addfile(member, io.BytesIO(batch()))
-    return file.getvalue()
-
-
-@given(damaged(archive()) | DEEP_DAMAGE.map(lambda damage: gzip.compress(damage.of(gzip.decompress(archive())), 1)))
-def test_archives_of_cifar(folder, content):
-    (folder / "cifar.tar.gz").write_bytes(content)
-    before = sorted(folder.rglob("*"))
-    survives(lambda: cifar.read_cifar(folder / "cifar.tar.gz"))
-    assert sorted(folder.rglob("*")) == before
-
-
 # --- Weights and checkpoints
 
 
@@ -612,7 +538,7 @@ def test_class_names_never_become_paths(tmp_path, monkeypatch):
     import onnx
 
     from cnnlab.export.convert import stamp
-    from stages import evaluate, features
+    from stages import evaluate
 
     project = tmp_path / "a" / "b" / "project"
     project.mkdir(parents=True)
@@ -631,35 +557,3 @@ def test_class_names_never_become_paths(tmp_path, monkeypatch):
     assert not Path("/tmp/escaped").exists()
     written = {path.name for path in (project / "plots").rglob("*") if path.is_file()}
     assert written == {"confusion.csv", "per_class.csv", "worst_mistakes.png"}
-    assert features  # the other stage that knows the classes' names writes by layer alone
-
-
-def test_members_of_a_package_never_leave_their_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    entry = DATA_SETS["fashion_mnist"]
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for name in ("../escaped", "/tmp/escaped", f"{entry.debian_folder}/../../../../escaped", "./escaped"):
-            member = tarfile.TarInfo(name)
-            member.size = 1
-            tar.addfile(member, io.BytesIO(b"x"))
-        for kind, name in zip((tarfile.SYMTYPE, tarfile.LNKTYPE), entry.files, strict=False):
-            member = tarfile.TarInfo(f"./{entry.debian_folder}/{name.name}")
-            member.type, member.linkname = kind, "/etc/passwd"
-            tar.addfile(member)
-    monkeypatch.setattr(debian.subprocess, "Popen", lambda *_, **__: Process(io.BytesIO(file.getvalue())))
-    with pytest.raises(debian.RejectedError, match="lacks a file"):
-        debian._unpack(tmp_path / "x.deb", entry, entry.files)
-    assert list(tmp_path.rglob("*")) == []
-
-
-class Process(SimpleNamespace):
-    """What `subprocess.Popen` gives, as far as it is used."""
-
-    def __init__(self, stdout: io.BytesIO) -> None:
-        super().__init__(stdout=stdout, kill=lambda: None)
-
-    def __enter__(self) -> "Process":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...

@@ -9,31 +9,19 @@ from cnnlab.core.errors import UserError
 from cnnlab.core.params import OWN_PICTURES, Params
 
 FACES = "lfw"  # the value of `vae.dataset` for Labeled Faces in the Wild: it has no classes, so only the VAE takes it
-GZIP = ".gz"
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A published file: its size in bytes and its checksum, `sha256:…` or `md5:…`.
+    """A published file: its name and the MD5 of it as published.
 
-    `of_content` says that both are of the decompressed content, so that the file may also lie there unpacked
-    under its name without .gz; otherwise they are of the file as published.
+    `content_sha256` is the SHA-256 of what is in a .gz file, where that is known: a file that was packed anew, such as
+    Debian's, or unpacked, is then right as well.
     """
 
     name: str
-    size: int
-    checksum: str
-    of_content: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names under which the file may lie in a folder."""
-        return (self.name, self.name.removesuffix(GZIP)) if self.of_content else (self.name,)
-
-    @property
-    def largest(self) -> int:
-        """The most bytes a download may have: gzip adds under a thousandth to what it cannot compress."""
-        return self.size + self.size // 1000 + 1024 if self.of_content else self.size
+    md5: str
+    content_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,12 +46,9 @@ class DataSet:
     debian_folder: str = ""
 
 
-def _idx_files(checksums: tuple[str, ...], sizes: tuple[int, ...], *, of_content: bool) -> tuple[DataFile, ...]:
+def _idx_files(md5: Sequence[str], content_sha256: Sequence[str] = ("",) * 4) -> tuple[DataFile, ...]:
     stems = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    return tuple(
-        DataFile(f"{stem}-ubyte{GZIP}", size, checksum, of_content)
-        for stem, size, checksum in zip(stems, sizes, checksums, strict=True)
-    )
+    return tuple(DataFile(f"{stem}-ubyte.gz", *sums) for stem, *sums in zip(stems, md5, content_sha256, strict=True))
 
 
 FASHION_MNIST = DataSet(
@@ -77,13 +62,17 @@ FASHION_MNIST = DataSet(
     format="idx",
     files=_idx_files(
         (
-            "sha256:c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "sha256:bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "sha256:5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "sha256:0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
         ),
-        (47_040_016, 60_008, 7_840_016, 10_008),
-        of_content=True,
+        (
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
     ),
     torchvision="FashionMNIST",
     licence="MIT, Copyright © 2017 Zalando SE",
@@ -101,13 +90,11 @@ MNIST = DataSet(
     format="idx",
     files=_idx_files(
         (
-            "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "md5:d53e105ee54ea40749a09fcbcd1e9432",
-            "md5:9fb629c4189551a2d022fa330f9573f3",
-            "md5:ec29112dd5afa0611ce80d1b7f02629c",
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
         ),
-        (9_912_422, 28_881, 1_648_877, 4_542),
-        of_content=False,
     ),
     torchvision="MNIST",
     licence="CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
@@ -123,13 +110,11 @@ KMNIST = DataSet(
     format="idx",
     files=_idx_files(
         (
-            "md5:bdb82020997e1d708af4cf47b453dcf7",
-            "md5:e144d726b3acfaa3e44228e80efcd344",
-            "md5:5c965bf0a639b31b8f53240b1b52f4d7",
-            "md5:7320c461ea6c1c855c0b718fb2a4b134",
+            "bdb82020997e1d708af4cf47b453dcf7",
+            "e144d726b3acfaa3e44228e80efcd344",
+            "5c965bf0a639b31b8f53240b1b52f4d7",
+            "7320c461ea6c1c855c0b718fb2a4b134",
         ),
-        (18_165_135, 29_497, 3_041_136, 5_120),
-        of_content=False,
     ),
     torchvision="KMNIST",
     licence="CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
@@ -143,7 +128,7 @@ CIFAR10 = DataSet(
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     shape=(3, 32, 32),
     format="cifar",
-    files=(DataFile("cifar-10-python.tar.gz", 170_498_071, "md5:c58f30108f718f92721af3b95e74349a", of_content=False),),
+    files=(DataFile("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
     torchvision="CIFAR10",
     licence="none stated; Alex Krizhevsky, Vinod Nair and Geoffrey Hinton",
     source="https://www.cs.toronto.edu/~kriz/cifar.html",

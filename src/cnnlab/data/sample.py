@@ -51,7 +51,7 @@ def build_sample(train: Split, test: Split) -> dict[str, np.ndarray]:
 def main() -> None:
     """Write the sample's file."""
     from cnnlab.data.catalogue import FASHION_MNIST
-    from cnnlab.data.fetch import read_files
+    from cnnlab.data.formats import read_files
     from cnnlab.data.sources import obtain
 
     arrays = build_sample(*read_files(FASHION_MNIST, obtain(FASHION_MNIST).paths))
