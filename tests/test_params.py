@@ -23,6 +23,9 @@ def test_the_file_that_ships_is_right():
     [
         ("act: sigmoid", "act: swish", ["act", "'swish'", "'sigmoid'", "'silu'"]),
         ("act: sigmoid", "atc: sigmoid", ["unknown key 'atc'", "did you mean 'act'?"]),
+        ("  side: 64 ", "  size: 64 ", ["unknown key 'folder.size'", "it is called 'side' now"]),
+        ("    side: 32 ", "    size: 32 ", ["unknown key 'vae.lfw.size'", "it is called 'side' now"]),
+        ("    plain:", "    report:", ["unknown key 'models.lenet.report'", "it is called 'plain' now"]),
         ("seed: 0", "seed: zero", ["seed", "'zero'", "integer"]),
         ("seed: 0", "seed: -1", ["seed", "-1", "greater than or equal to 0"]),
         ("seed: 0", "seed: true", ["seed", "True", "integer"]),

@@ -20,6 +20,7 @@ Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 VaeDecoder = Literal["relu", "linear"]
 
 OWN_PICTURES = "folder"  # the value of `dataset` for the user's own pictures
+RENAMED = {"size": "side", "report": "plain"}  # keys of older files
 MAX_LENGTH = 100_000  # characters of params.yaml; the one that ships has under 10,000
 
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
@@ -301,8 +302,11 @@ def _sentence(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
         allowed = _siblings(first["loc"])
-        near = get_close_matches(str(first["loc"][-1]), allowed, n=1)
+        last = str(first["loc"][-1])
+        near = get_close_matches(last, allowed, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
+        if RENAMED.get(last) in allowed:
+            hint = f"it is called {RENAMED[last]!r} now. "
         text = f"unknown key {key!r}; {hint}Allowed there: {', '.join(allowed)}."
     elif first["type"] == "missing":
         text = f"the key {key!r} is missing."
