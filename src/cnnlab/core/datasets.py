@@ -57,9 +57,7 @@ def load_info(dataset: str) -> DatasetInfo:
     path = dataset_dir(dataset) / "dataset.json"
     values = read_json(path)
     try:
-        return DatasetInfo(
-            **{**values, "class_names": tuple(values["class_names"]), "title": values.get("title") or values["name"]}
-        )
+        return DatasetInfo(**{"title": values["name"], **values, "class_names": tuple(values["class_names"])})
     except (KeyError, TypeError):
         raise UserError(f"{path} does not describe a data set: remove it and run `dvc repro`.") from None
 
