@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check setup verify format report fuzz
+.PHONY: repro test check setup verify format page fuzz
 
 repro: setup
 	@cnnlab check
 	dvc repro
 
-report: setup
-	dvc repro report
+page: setup
+	dvc repro page
 	@python -m webbrowser -n "file://$(CURDIR)/report/index.html"
 
 test: setup

@@ -20,10 +20,8 @@ def main() -> None:
     data = assemble(sources, settings)
     page = render(data)
     artifacts.write_text(artifacts.report_path(), page)
-    missing = sum(len(sentences) for sentences in data["notes"].values())
     print(
-        f"{artifacts.report_path()}: {len(page) / 1e6:.1f} MB, {len(data['networks'])} networks, "
-        f"{missing or 'no'} notes on what is missing; `make report` opens it."
+        f"{artifacts.report_path()}: {len(page) / 1e6:.1f} MB, {len(data['networks'])} networks; `make page` opens it."
     )
 
 

@@ -37,13 +37,9 @@ def page_data(settings: params.Params) -> dict:
     return assemble(read(settings), settings)
 
 
-def change(path, **values) -> None:
-    artifacts.write_json(path, artifacts.read_json(path) | values)
-
-
-def test_a_whole_laboratory_is_shown_without_a_note(used):
+def test_a_whole_laboratory_is_shown(used):
     data = page_data(used)
-    assert data["notes"] == {}
+    assert data["not_run"] == []
     lenet = data["networks"][0]
     assert [network["name"] for network in data["networks"]] == ["lenet", "mynet"]
     assert lenet["confusion"]["counts"] == [[7, 1, 0], [0, 8, 0], [0, 0, 8]]
@@ -63,73 +59,22 @@ def test_maps_know_each_dots_class_and_answer(used):
     assert layer["figures"] == {"accuracy": 0.75, "accuracy_features": 0.8, "worst_class": "shoe"}
 
 
-def test_a_missing_network_is_named_and_the_others_are_shown(used):
+def test_a_network_that_was_not_trained_yet_is_named_and_the_others_are_shown(used):
     artifacts.metrics_path("train", "mynet").unlink()
     data = page_data(used)
     assert [network["name"] for network in data["networks"]] == ["lenet"]
-    assert "metrics/train/mynet.json" in data["notes"]["run"][0]
-    assert all(
-        data["notes"][section] == ["Without mynet: section 1 says why."] for section in ("curves", "maps", "onnx")
-    )
+    assert data["not_run"] == ["mynet"]
+    assert data["maps"]["networks"].keys() == {"lenet"}
 
 
-@pytest.mark.parametrize(
-    ("figures", "reason"),
-    [
-        ({"epochs": 99.0}, "99 epochs where params.yaml has"),
-        ({"n_train": 540}, "546 training pictures where the data set has 60"),
-        ({"n_train": 60, "n_validation": 0}, "another recipe than modern"),
-        ({"budget": "full"}, "budget full where params.yaml has quick"),
-        ({"seed": 7}, "seed 7 where params.yaml has 0"),
-    ],
-)
-def test_figures_of_another_run_are_left_out_and_named(used, figures, reason):
-    change(artifacts.metrics_path("train", "lenet"), **figures)
-    data = page_data(used)
-    assert [network["name"] for network in data["networks"]] == ["mynet"]
-    assert "lenet" not in data["maps"]["networks"]
-    assert reason in data["notes"]["run"][0]
-
-
-def test_a_test_on_other_pictures_is_left_out(used):
-    path = artifacts.test_plots_dir("lenet") / "confusion.csv"
-    rows = [{"actual": "hat", "predicted": "hat"}] * TEST
-    artifacts.write_csv(path, rows)
-    lenet = page_data(used)["networks"][0]
-    assert (lenet["test"], lenet["confusion"], lenet["mistakes"]) == ({}, None, None)
-    assert page_data(used)["notes"]["run"] == ["The test of lenet is left out: its answers are to other test pictures."]
-
-
-def test_each_missing_part_is_named_in_its_section(used):
+def test_what_was_not_run_yet_is_empty(used):
     (artifacts.test_plots_dir("lenet") / "worst_mistakes.png").unlink()
-    artifacts.curve_path("mynet").unlink()
-    notes = page_data(used)["notes"]
-    assert notes["mistakes"] == ["No mistakes of lenet: plots/test/lenet/worst_mistakes.png is not here."]
-    assert notes["curves"] == ["No curve of mynet: plots/train/mynet.csv is not here."]
-
-
-def test_a_map_of_other_pictures_is_left_out(used):
-    folder = artifacts.embedding_plots_dir() / "mynet-tsne"
-    rows = [{"index": 5, "class": 2, "label": "bag", "x": 0.5, "y": 1.0}]
-    artifacts.write_csv(folder / "final.csv", rows)
+    artifacts.curve_path("lenet").unlink()
+    artifacts.study_table_path("csv").unlink()
+    artifacts.metrics_path("vae", "train").unlink()
     data = page_data(used)
-    assert data["maps"]["networks"]["mynet"]["methods"]["tsne"].keys() == {"conv2"}
-    assert data["notes"]["maps"] == ["Left out for mynet, as they are of other pictures: final by t-SNE."]
-
-
-def test_maps_of_another_budget_are_left_out(used):
-    fewer = report_lab.settings(
-        embed=used.embed.model_copy(update={"quick": params.EmbedBudget(pictures=50, iterations=50)})
-    )
-    assert page_data(fewer)["notes"] == {}
-    more = [{"index": 0, "class": 0, "label": "shoe", "x": 0.5, "y": 1.0}] * 7
-    for path in artifacts.embedding_plots_dir().rglob("*.csv"):
-        artifacts.write_csv(path, more)
-    data = page_data(used)
-    assert data["maps"] == {}
-    assert data["notes"]["maps"] == [
-        f"The maps are left out: none is of {used.embed.quick.pictures:,} pictures of this test set."
-    ]
+    lenet = data["networks"][0]
+    assert (lenet["mistakes"], lenet["curve"], data["ablation"], data["vae"]) == (None, {}, [], {})
 
 
 def test_the_ablation_has_a_row_for_each_variant_and_every_seed(used):
@@ -139,32 +84,6 @@ def test_the_ablation_has_a_row_for_each_variant_and_every_seed(used):
     assert (baseline["difference"], baseline["dead_relus"]) == (None, None)
     assert (relu["difference"], relu["low"], relu["high"], relu["p_holm"]) == (0.1, -0.1, 0.3, 0.04)
     assert relu["seeds"] == [0.7, 0.8]
-
-
-def test_an_ablation_of_another_budget_is_named_and_not_shown(used):
-    change(artifacts.metrics_path("study", "relu"), budget="smoke")
-    data = page_data(used)
-    assert [row["name"] for row in data["ablation"][0]["rows"]] == ["lenet"]
-    (note,) = data["notes"]["ablation"]
-    assert note == ("relu is left out: its figures are of another run (budget smoke where params.yaml has quick).")
-
-
-def test_an_ablation_that_was_not_run_is_named(used):
-    artifacts.metrics_path("study", "relu").unlink()
-    artifacts.study_table_path("csv").unlink()
-    data = page_data(used)
-    assert data["ablation"] == []
-    assert data["notes"]["ablation"] == [
-        "Not run: relu (no file in metrics/study/).",
-        "The comparison is missing: plots/study.csv is not here.",
-    ]
-
-
-def test_a_vae_of_another_length_is_left_out(used):
-    change(artifacts.metrics_path("vae", "train"), epochs=1.0)
-    data = page_data(used)
-    assert data["vae"] == {}
-    assert "steps where params.yaml has" in data["notes"]["vae"][0]
 
 
 def test_speeds_are_shown_only_of_a_network_of_the_same_size(used):
@@ -241,7 +160,7 @@ def test_the_stage_writes_the_page_for_a_tree_without_networks(used, monkeypatch
     artifacts.write_text("params.yaml", (ROOT / "params.yaml").read_text())
     for path in artifacts.metrics_path("train", "lenet").parent.glob("*.json"):
         path.unlink()
-    monkeypatch.setattr(sys, "argv", ["report.py"])
+    monkeypatch.setattr(sys, "argv", ["page.py"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "stages" / "page.py"), run_name="__main__")
     assert ended.value.code == 0
@@ -254,7 +173,7 @@ def test_the_stage_writes_the_page_for_a_tree_without_networks(used, monkeypatch
 def test_without_the_data_set_the_stage_ends_with_a_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     artifacts.write_text("params.yaml", (ROOT / "params.yaml").read_text())
-    monkeypatch.setattr(sys, "argv", ["report.py"])
+    monkeypatch.setattr(sys, "argv", ["page.py"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "stages" / "page.py"), run_name="__main__")
     assert ended.value.code == 2

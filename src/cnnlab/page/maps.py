@@ -23,36 +23,33 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def maps(networks: Sequence[Network], sources: Sources, pictures: int) -> tuple[dict[str, Any], list[str]]:
-    """The maps of all networks for the page, and sentences on those left out; {} where there is none.
+def maps(networks: Sequence[Network], sources: Sources) -> dict[str, Any]:
+    """The maps of all networks for the page; {} where there is none.
 
-    `pictures` is how many the settings embed; all maps are of the same ones, evenly thinned to MOST_POINTS and to
-    what thumbnails may weigh.
+    All maps are of the same test pictures, here evenly thinned to MOST_POINTS and to what thumbnails may weigh.
     """
-    index = _index_of(networks, pictures, len(sources.test.labels))
+    index = next(
+        (_index(rows) for network in networks for layers in network.maps.values() for rows in layers.values()), []
+    )
     if not index:
-        found = any(rows for network in networks for layers in network.maps.values() for rows in layers.values())
-        return {}, [f"The maps are left out: none is of {pictures:,} pictures of this test set."] if found else []
+        return {}
     images = sources.test.images
     channels, height, width = images.shape[1:]
     most = MOST_BYTES // (min(height, THUMBNAIL) * min(width, THUMBNAIL) * (3 if channels == 3 else 1))
     shown = np.linspace(0, len(index) - 1, min(len(index), MOST_POINTS, most)).round().astype(int)
     chosen = np.array(index)[shown]
-    found, notes = {}, []
-    for network in networks:
-        entry, left_out = _maps_of(network, index, shown, sources)
-        notes += left_out
-        if entry:
-            found[network.name] = {"methods": entry, "predicted": _predicted(network, chosen, sources)}
-    page = {
-        "networks": found,
+    return {
+        "networks": {
+            network.name: {"methods": _maps_of(network, shown), "predicted": _predicted(network, chosen, sources)}
+            for network in networks
+            if any(network.maps.values())
+        },
         "titles": dict(TITLES),
         "pictures": len(index),
         "index": chosen.tolist(),
         "labels": sources.test.labels[chosen].tolist(),
         "sprite": sprite(images[chosen]),
     }
-    return page, notes
 
 
 def sprite(images: np.ndarray) -> dict[str, Any]:
@@ -77,48 +74,25 @@ def on_grid(points: np.ndarray) -> list[list[int]]:
     return placed.round().astype(int).T.tolist()
 
 
-def _index_of(networks: Sequence[Network], pictures: int, total: int) -> list[int]:
-    """The pictures of the first map that has as many as it should, of a test set of `total`; [] where none has."""
-    for network in networks:
-        for layers in network.maps.values():
-            for rows in layers.values():
-                index = _index(rows)
-                if len(index) == min(pictures, total) and max(index) < total:
-                    return index
-    return []
-
-
 def _index(rows: Sequence[Row]) -> list[int]:
     return [int(row["index"]) for row in rows]
 
 
-def _maps_of(
-    network: Network, index: list[int], shown: np.ndarray, sources: Sources
-) -> tuple[dict[str, Any], list[str]]:
-    """The maps of one network, method: layer: {x, y, figures}; those of other pictures are named instead."""
-    expected = [sources.info.class_names[label] for label in sources.test.labels[index]]
+def _maps_of(network: Network, shown: np.ndarray) -> dict[str, Any]:
+    """The maps of one network, method: layer: {x, y, figures}."""
     entry: dict[str, Any] = {}
-    strangers = []
     for method, layers in network.maps.items():
-        figures = network.map_figures[method]
         for layer, rows in layers.items():
-            if _index(rows) != index or [row["label"] for row in rows] != expected:
-                strangers.append(f"{layer} by {TITLES[method]}")
-                continue
-            points = np.array([[float(row["x"]), float(row["y"])] for row in rows])
-            of_layer = {
-                key.removeprefix(f"{layer}."): value for key, value in figures.items() if key.startswith(f"{layer}.")
+            x, y = on_grid(np.array([[float(row["x"]), float(row["y"])] for row in rows]))
+            figures = {
+                key.removeprefix(f"{layer}."): value
+                for key, value in network.map_figures[method].items()
+                if key.startswith(f"{layer}.")
             }
-            x, y = on_grid(points)
             entry.setdefault(method, {})[layer] = {
-                "x": [x[place] for place in shown], "y": [y[place] for place in shown], "figures": of_layer,
+                "x": [x[place] for place in shown], "y": [y[place] for place in shown], "figures": figures,
             }  # fmt: skip
-    if not entry and not strangers:
-        return {}, [f"No maps of {network.title}: plots/embed/ has none."]
-    note = (
-        [f"Left out for {network.title}, as they are of other pictures: {', '.join(strangers)}."] if strangers else []
-    )
-    return entry, note
+    return entry
 
 
 def _predicted(network: Network, chosen: np.ndarray, sources: Sources) -> list[int] | None:

@@ -1,4 +1,4 @@
-// What all sections share: elements, numbers as text, pickers, tables, figures, the theme.
+// What all sections share: elements, numbers as text, pickers, tables, figures, the colour theme.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
@@ -66,16 +66,20 @@ function picker(legend, options, chosen, onchange) {
 }
 picker.count = 0;
 
-/** A table that scrolls inside its own box; columns are [heading, how to align], rows are lists of cells, the first a heading. */
+/** A table; columns are [heading, how to align], rows are lists of cells, the first a heading. On a phone each row is a list. */
 function table(label, columns, rows, className = null) {
   const cell = (content, place) =>
-    h(place ? "td" : "th", { scope: place ? null : "row", class: columns[place][1] || null }, content);
+    h(
+      place ? "td" : "th",
+      { scope: place ? null : "row", class: columns[place][1] || null, "data-label": place ? columns[place][0] : null },
+      place ? h("div", {}, content) : content,
+    );
   return h(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
+    { class: "scroll", role: "region", "aria-label": label },
     h(
       "table",
-      { class: className },
+      { class: ["rows", className].filter(Boolean).join(" ") },
       h(
         "thead",
         {},
@@ -100,26 +104,18 @@ function table(label, columns, rows, className = null) {
 
 // The style sheet counts figures and tables.
 const figure = (content, caption) => h("figure", {}, content, h("figcaption", {}, caption));
+/** A word of the field where it first occurs, and what it means. */
+const term = (word, meaning) => h("p", { class: "term" }, h("dfn", {}, word), " ", meaning);
 const tabled = (content, caption) => h("figure", { class: "tabled" }, h("figcaption", {}, caption), content);
 
 const note = (...text) => h("p", { class: "note" }, text);
+const notYet = () => note("Nothing here yet. ", h("code", {}, "dvc repro"), " makes it.");
 const prose = (...text) => h("p", {}, text);
 
-/** A printed picture: on a light plate in both themes, scrolling in its own box where the screen is narrow. */
-function plate(uri, alt, wide = false) {
-  return h(
-    "div",
-    {
-      class: "plate" + (wide ? " wide" : ""),
-      tabindex: wide ? 0 : null,
-      role: wide ? "region" : null,
-      "aria-label": wide ? alt : null,
-    },
-    h("img", { src: uri, alt, decoding: "async" }),
-  );
-}
+/** A printed picture: on a light plate in both themes. */
+const plate = (uri, alt) => h("div", { class: "plate" }, h("img", { src: uri, alt, decoding: "async" }));
 
-/** Redraw when the room changes: draw(width) gives the new content. */
+/** Redraw when the width changes: draw(width) gives the new content. */
 function responsive(draw) {
   const box = h("div", { class: "chart" });
   let width = 0;
@@ -142,7 +138,7 @@ function theme() {
   try {
     kept = localStorage.getItem("cnnlab-theme");
   } catch {
-    /* a page opened from disk may not be allowed to remember */
+    /* a page opened from disk may not be allowed to store anything */
   }
   const apply = (name) => {
     root.dataset.theme = name;

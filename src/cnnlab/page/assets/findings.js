@@ -1,4 +1,4 @@
-// Comparisons: the ablation, and what the reports tell beside what we found.
+// Comparisons: the ablation study, and the figures of the two reports next to ours.
 
 /** Limits of an interval chart: all means and dots, and the ends of intervals up to three times as far. */
 function limitsOf(rows, around) {
@@ -12,14 +12,20 @@ function limitsOf(rows, around) {
 }
 
 function ablation() {
-  if (!DATA.ablation.length) return fill("ablation", note("There is no ablation to show."));
-  fill("ablation", FIRST_LOOK);
+  if (!DATA.ablation.length) return fill("ablation", notYet());
+  fill(
+    "ablation",
+    prose(
+      "An ablation study changes one part of a network at a time, trains each variant with several seeds, and asks whether the accuracy changes by more than chance.",
+    ),
+    FIRST_LOOK,
+  );
   return DATA.ablation.forEach((group) => {
     const rates = [...new Set(group.rows.map((r) => r.rate))],
       place = h("div", { class: "shown" });
     const draw = (rate) => place.replaceChildren(...ablationOf(group, rate));
     draw(rates[0]);
-    fillMore(
+    fill(
       "ablation",
       h("h3", {}, `${group.baseline} and its variants`),
       rates.length > 1 &&
@@ -28,7 +34,7 @@ function ablation() {
           { class: "controls" },
           picker(
             "Learning rate",
-            rates.map((r) => [r, r === "usual" ? "the usual one" : "each variant's own best"]),
+            rates.map((r) => [r, r === "usual" ? "the same for all" : "the best for each variant"]),
             rates[0],
             draw,
           ),
@@ -75,7 +81,7 @@ function ablationOf(group, rate) {
             zero: 0,
             limits: limitsOf(differences, [0]),
           }).box,
-          `Difference from ${group.baseline}, paired by seed, with Student's 95 % interval; an arrow marks an end beyond the frame. ${how}.`,
+          `Difference from ${group.baseline}. An interval that crosses the zero line shows no clear effect; one wholly to its right is a gain. Paired by seed, Student's 95 % interval; an arrow marks an end outside the chart. ${how}.`,
         ),
       figure(
         intervalChart(accuracies, {
@@ -84,7 +90,7 @@ function ablationOf(group, rate) {
           xformat: percentTick,
           limits: limitsOf(accuracies, []),
         }).box,
-        `Test accuracy: mean (diamond) ± one standard deviation, and below it each seed. ${how}.`,
+        `Test accuracy. The diamond is the mean, the bar is ± one standard deviation, and each small dot is one seed. ${how}.`,
       ),
     ),
     tabled(
@@ -92,11 +98,9 @@ function ablationOf(group, rate) {
         `The ablation of ${group.baseline}`,
         [
           ["variant"],
-          ["change", "t"],
-          ["rate", "n"],
+          ["learning rate", "n"],
           ["test accuracy", "n"],
           ["difference", "n"],
-          ["95 % interval", "n"],
           ["p", "n"],
           ["p, Holm", "n"],
           ["p, McNemar", "n"],
@@ -106,12 +110,12 @@ function ablationOf(group, rate) {
         rows.map((r) => ({
           className: r.difference === null ? "best" : null,
           cells: [
-            r.name,
-            r.change || "baseline",
+            [r.name, h("small", {}, r.change || "baseline")],
             short(r.learning_rate),
             `${fixed(100 * r.test_accuracy, 1)} ± ${fixed(100 * r.std, 1)}`,
-            r.difference === null ? "–" : points(r.difference),
-            r.difference === null ? "–" : `${points(r.low)} to ${points(r.high)}`,
+            r.difference === null
+              ? "–"
+              : [points(r.difference), h("small", {}, `${points(r.low)} to ${points(r.high)}`)],
             pvalue(r.p),
             pvalue(r.p_holm),
             pvalue(r.mcnemar_p),
@@ -120,7 +124,7 @@ function ablationOf(group, rate) {
           ],
         })),
       ),
-      `Accuracies in per cent, differences in points. p: paired t-test over seeds; Holm: adjusted for the ${plural(variants.length, "variant")}; McNemar: the first seed's network against the baseline's, picture by picture. ${how}.`,
+      `Accuracies in per cent; differences in percentage points, with the 95 % interval below. p: paired t-test over seeds. Holm: p adjusted for testing ${plural(variants.length, "variant")}. McNemar: the first seed's network compared with the baseline's, picture by picture. A p below .05 would be rare by chance alone. Dead ReLUs output zero for every test picture. ${how}.`,
     ),
   ];
 }
@@ -140,10 +144,10 @@ function reportedSection() {
       : summary[key][1] === null
         ? format(summary[key][0])
         : `${format(summary[key][0])} ± ${format(summary[key][1])}`;
-  const told = (values) =>
+  const printed = (values) =>
     values && (values.map((v) => (v.includes(".") ? v : whole(Number(v)))).join(" to ") || "not legible");
   const cell = (above, below) => [
-    above && h("span", { class: "told" }, above),
+    above && h("span", { class: "theirs" }, above),
     below && h("span", { class: "ours" }, below),
   ];
   const modern = ({ modern: m }) =>
@@ -163,7 +167,7 @@ function reportedSection() {
           entry.epochs === null ? "–" : whole(entry.epochs),
           entry.ours && h("small", {}, entry.ours.run ? `n = ${entry.ours.n}` : "not run"),
         ],
-        ...REPORTED.map(([key, , format]) => cell(told(entry.reported[key]), mean(entry.ours, key, format))),
+        ...REPORTED.map(([key, , format]) => cell(printed(entry.reported[key]), mean(entry.ours, key, format))),
         modern(entry),
       ],
     });
@@ -172,16 +176,16 @@ function reportedSection() {
   fill(
     "reported",
     prose(
-      "The upper figure is the reported one, as printed; the lower ours, by the same recipe and for as many epochs: mean ± standard deviation over n seeds. What the reports call validation is the test set, so it stands beside our test accuracy. The last column is the test accuracy of the same network by the modern recipe.",
+      "In each cell the upper figure is the one that a report or paper printed. The lower one, in colour, is ours with the same recipe and the same number of epochs: mean ± standard deviation over n seeds. What the reports call validation is the test set, so it is compared with our test accuracy. The last column is the test accuracy of the same network with recipe modern.",
     ),
     tabled(
       table(
-        "Reported against reproduced",
-        [["run"], ["epochs; ours", "n"], ...REPORTED.map(([, name]) => [name, "n"]), ["modern recipe", "n"]],
+        "Reported and reproduced figures",
+        [["run"], ["epochs", "n"], ...REPORTED.map(([, name]) => [name, "n"]), ["modern recipe", "n"]],
         rows,
         "wordy",
       ),
-      `Reported and reproduced: Fashion-MNIST at full scale, whatever this page's own data set and budget. ${devices.length ? `Ours ran on ${devices.join("; ")}, beside other work: speeds compare with no other machine's.` : "No run of ours is recorded in benchmarks/results/full_scale.json."}`,
+      `Reported and reproduced figures on Fashion-MNIST at full scale. They do not depend on this page's data set and budget. ${devices.length ? `Ours ran on ${devices.join("; ")} while other programs were running, so do not compare their speeds with another machine's.` : "benchmarks/results/full_scale.json holds no run of ours."}`,
     ),
   );
 }

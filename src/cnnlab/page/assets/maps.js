@@ -1,4 +1,4 @@
-// The embeddings: a canvas of dots that mouse, finger and arrow keys can visit.
+// The maps: a canvas of dots that mouse, finger and arrow keys can visit.
 
 const GRID = 9999;
 
@@ -79,7 +79,7 @@ function mapExplorer(networks, first) {
       figures = [];
     if ("accuracy" in f)
       figures.push(
-        `10-nearest-neighbour accuracy ${percent(f.accuracy)} on the map, ${percent(f.accuracy_features)} in the layer itself`,
+        `a vote of the 10 nearest dots names the right class for ${percent(f.accuracy)} of them (${percent(f.accuracy_features)} in the layer itself)`,
       );
     if ("trustworthiness" in f) figures.push(`trustworthiness ${fixed(f.trustworthiness, 3)}`);
     if ("silhouette" in f) figures.push(`silhouette ${fixed(f.silhouette, 2)}`);
@@ -89,7 +89,7 @@ function mapExplorer(networks, first) {
         ? `${whole(maps.labels.length)} of ${whole(maps.pictures)}`
         : whole(maps.pictures);
     return [
-      `${title()}, ${state.layer}, by ${maps.titles[state.method]}: ${thinned} test pictures, seed ${DATA.settings.seed}` +
+      `Each dot is a test picture; dots that lie close together are alike to layer ${state.layer} of ${title()}. ${maps.titles[state.method]} of ${thinned} pictures, seed ${DATA.settings.seed}` +
         (state.method === "tsne" ? `, perplexity ${DATA.settings.perplexity}. ` : ". "),
       figures.length ? figures.join("; ") + "." : "",
     ];
@@ -137,7 +137,7 @@ function mapExplorer(networks, first) {
     const actual = classes[maps.labels[i]],
       predicted = entry().predicted && classes[entry().predicted[i]];
     const answer =
-      predicted === null ? "answer not known" : predicted === actual ? "answered right" : `taken for ${predicted}`;
+      predicted === null ? "no answer" : predicted === actual ? "correct" : `classified as ${predicted}`;
     tip.replaceChildren(
       thumbnail(i, `${actual}, test picture ${maps.index[i]}`),
       h("b", {}, actual),
@@ -281,12 +281,12 @@ function mapExplorer(networks, first) {
           state.mistakes = event.target.checked;
         }),
     }),
-    h("span", {}, "only what is answered wrong"),
+    h("span", {}, "only wrong answers"),
   );
   const hint = h(
     "p",
     { class: "hint", id: "map-keys" },
-    "Point at a dot for its picture, class and answer. Or focus the map and walk from dot to dot with the arrow keys; Escape leaves.",
+    "Point at a dot to see its picture, its class and the network's answer. With the keyboard, focus the map and move from dot to dot with the arrow keys; Escape ends.",
   );
   return [
     controls,

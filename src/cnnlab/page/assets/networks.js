@@ -1,14 +1,15 @@
-// One network at a time: confusion, mistakes, feature maps, maps of inner layers.
+// One network at a time: confusion matrix, mistakes, feature maps, maps of inner layers.
 
 /** A section that shows one network at a time: show(network) gives its content. */
-function byNetwork(id, found, show) {
-  if (!found.length) return fill(id, note("There is nothing to show here."));
+function byNetwork(id, found, show, intro = null) {
+  if (!found.length) return fill(id, notYet());
   const place = h("div", { class: "shown" }),
     draw = (name) => place.replaceChildren(...[show(found.find((n) => n.name === name))].flat(Infinity));
   const first = found.includes(best) ? best : found[0];
   draw(first.name);
   return fill(
     id,
+    intro,
     h(
       "div",
       { class: "controls" },
@@ -75,7 +76,7 @@ function confusion() {
                         (share(a, p) > 0.55 ? " strong" : "") +
                         (counts[a][p] ? "" : " none"),
                       style: { "--share": `${(100 * (a === p ? share(a, p) : Math.sqrt(share(a, p)))).toFixed(0)}%` },
-                      title: `${names[a]} taken for ${names[p]}: ${counts[a][p]} of ${totals[a]}`,
+                      title: `${names[a]} classified as ${names[p]}: ${counts[a][p]} of ${totals[a]}`,
                     },
                     counts[a][p],
                   ),
@@ -94,24 +95,24 @@ function confusion() {
         { class: "beside" },
         figure(
           matrix,
-          `${n.title}: answers to ${whole(dataset.n_test)} test pictures, ${seedText}. Rows are the true classes` +
-            (shown.length < names.length ? `; the ${MOST_CLASSES} classes of lowest F1 out of ${names.length}.` : "."),
+          `${n.title}: each row is a true class, each column an answer; correct answers are on the diagonal. ${whole(dataset.n_test)} test pictures, ${seedText}` +
+            (shown.length < names.length ? `; the ${MOST_CLASSES} classes with the lowest F1 of ${names.length}.` : "."),
         ),
         h(
           "div",
           {},
           pairs.length
             ? [
-                h("h3", {}, "Most often taken for another"),
+                h("h3", {}, "Most frequent confusions"),
                 h(
                   "ol",
                   { class: "ranked" },
                   pairs.map(([a, p, count]) =>
-                    h("li", {}, h("b", {}, names[a]), " for ", names[p], h("span", {}, whole(count))),
+                    h("li", {}, h("b", {}, names[a]), " as ", names[p], h("span", {}, whole(count))),
                   ),
                 ),
               ]
-            : prose("Every picture was answered right."),
+            : prose("Every answer is correct."),
           h(
             "details",
             {},
@@ -137,10 +138,13 @@ function mistakes() {
         plate(
           n.mistakes,
           `The test pictures that ${n.title} got wrong with the highest confidence, each with its true and its predicted class`,
-          true,
         ),
-        `${n.title}: its most confident mistakes among ${whole(dataset.n_test)} test pictures, ${seedText}; above each picture its true class, then the answer and its calibrated probability.`,
+        `${n.title}: above each picture is its true class, then the answer and its probability; ask yourself which of them you would have got right. The most confident mistakes among ${whole(dataset.n_test)} test pictures, ${seedText}.`,
       ),
+    term(
+      "Calibration",
+      "makes probabilities honest: of the answers given with 80 %, about 80 % should be correct. The logits are divided by one number, the temperature, before the softmax. It is fitted on the validation pictures.",
+    ),
   );
 }
 
@@ -155,21 +159,32 @@ function features() {
             uri,
             layer === "filters"
               ? `The filters of the first convolution of ${n.title}`
-              : `What the channels of ${layer} of ${n.title} make of one test picture of each class`,
-            true,
+              : `Channels of ${layer} of ${n.title} for one test picture of each class`,
           ),
           layer === "filters"
-            ? `${n.title}: the filters of its first convolution.`
-            : `${n.title}, ${layer}: the channels that vary most, for the first test picture of each class, before the activation.`,
+            ? `${n.title}: the filters of its first convolution. Each responds most to the pattern that it looks like.`
+            : `${n.title}, tap ${layer}: a row is one test picture (the first of its class), a column one channel; where the colour is strong, the channel found its pattern. The channels that vary most, before the activation.`,
         ),
       ),
+    term(
+      "A tap",
+      "is a named place inside a network. The file models/ARCH.features.onnx gives the values at every tap, so that you can look at them, store them or draw a map of them.",
+    ),
   );
 }
 
 function embeddings() {
   const found = networks.filter((n) => DATA.maps.networks && DATA.maps.networks[n.name]);
-  fill(
+  if (!found.length) return fill("maps", notYet());
+  return fill(
     "maps",
-    found.length ? mapExplorer(found, found.includes(best) ? best : found[0]) : note("There are no maps to show."),
+    prose(
+      "A layer describes each picture by hundreds of numbers. PCA and t-SNE draw such descriptions in the plane. PCA keeps the directions of largest variance; t-SNE keeps neighbours together, so distances between far groups mean little.",
+    ),
+    term(
+      "Perplexity",
+      `is t-SNE's only setting here: about how many neighbours each picture tries to stay close to (${settings.perplexity}).`,
+    ),
+    mapExplorer(found, found.includes(best) ? best : found[0]),
   );
 }

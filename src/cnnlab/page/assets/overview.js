@@ -1,4 +1,4 @@
-// The head of the page and its first sections: what was run, accuracy against size and time, curves.
+// The head of the page and its first sections: the run, accuracy against size and time, training curves.
 
 const networks = DATA.networks,
   settings = DATA.settings,
@@ -12,19 +12,14 @@ const FIRST_LOOK =
         "p",
         { class: "note" },
         h("b", {}, "A first look, not a finding. "),
-        `Budget ${settings.budget} trains for a fraction of the reports' length; budget full is what a conclusion takes.`,
+        `Budget ${settings.budget} trains for a fraction of the length that the two reports used. Draw conclusions from budget full only.`,
       );
 
 /** A value as text, or a dash where there is none. */
 const or = (value, format) => (value === undefined || value === null ? "–" : format(value));
 
-/** Fill a section: the notes on what is missing first. */
-function fill(id, ...content) {
-  const place = document.getElementById(id);
-  place.append(...(DATA.notes[id] || []).map((sentence) => note(sentence)), ...content.flat(Infinity).filter(Boolean));
-}
-
-const fillMore = (id, ...content) => document.getElementById(id).append(...content.flat(Infinity).filter(Boolean));
+/** Add content to a section. */
+const fill = (id, ...content) => document.getElementById(id).append(...content.flat(Infinity).filter(Boolean));
 
 const described = (network) => network.test.accuracy !== undefined;
 const best = networks.filter(described).toSorted((a, b) => b.test.accuracy - a.test.accuracy)[0];
@@ -35,8 +30,8 @@ function masthead() {
     .getElementById("abstract")
     .append(
       `${listed(networks.map((n) => n.title)) || "No network"}, trained on the ${whole(dataset.n_train)} training pictures of ${datasetName} `,
-      `(${plural(dataset.class_names.length, "class", "classes")}) at budget ${settings.budget} by recipe ${settings.recipe}, ${seedText}; `,
-      `exported to ONNX, and measured on ${whole(dataset.n_test)} test pictures that no choice has seen.`,
+      `(${plural(dataset.class_names.length, "class", "classes")}) with budget ${settings.budget} and recipe ${settings.recipe}, ${seedText}. `,
+      `Each network was exported to ONNX and measured on ${whole(dataset.n_test)} test pictures. No choice was made on the test pictures.`,
     );
   const cells = [];
   if (best)
@@ -59,14 +54,14 @@ function masthead() {
     .toSorted((a, b) => a.export_timing.milliseconds_batch_1 - b.export_timing.milliseconds_batch_1)[0];
   if (fast)
     cells.push([
-      "quickest answer",
+      "fastest answer",
       `${short(1000 * fast.export_timing.milliseconds_batch_1)} µs`,
       `${fast.title}, one picture on this run's machine`,
     ]);
   const times = networks.map((n) => n.timing.train_seconds).filter(Boolean);
   if (times.length)
     cells.push([
-      "training in all",
+      "total training time",
       seconds(times.reduce((a, b) => a + b, 0)),
       `${plural(times.length, "network")} on ${networks.find((n) => n.timing.device).timing.device}`,
     ]);
@@ -101,7 +96,7 @@ function run() {
           "data set",
           `${datasetName}: ${whole(dataset.n_train)} training and ${whole(dataset.n_test)} test pictures, ${shape}`,
         ],
-        ["its source", `${dataset.source}; ${dataset.licence}`],
+        ["source", `${dataset.source}; ${dataset.licence}`],
         [
           "classes",
           dataset.class_names.length > 40
@@ -111,37 +106,37 @@ function run() {
         [
           "budget",
           settings.budget +
-            (settings.budget === "full" ? "" : ": short runs, so figures differ from what the networks can reach"),
+            (settings.budget === "full" ? "" : ": short training, so the networks do not reach their best accuracy"),
         ],
         [
           "recipe",
           settings.recipe === "modern"
-            ? "modern: AdamW under a one-cycle rate, the best point by validation"
-            : "plain: SGD at a constant rate, the last epoch",
+            ? "modern: AdamW with a one-cycle learning rate; the weights of the best validation point are kept"
+            : "plain: SGD with a constant learning rate; the weights of the last epoch are kept",
         ],
         [
           "held out",
           settings.recipe === "modern"
-            ? `a stratified part of the training pictures validates; every choice is made on it`
-            : "nothing: under recipe plain every training picture trains",
+            ? "a part of the training pictures, with the same share of every class, is kept for validation; every choice is made on it"
+            : "nothing: recipe plain trains on every training picture",
         ],
         ["seed", settings.seed],
       ].map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
     ),
   );
-  if (networks.length) fillMore("run", networkTable());
+  if (DATA.not_run.length)
+    fill("run", note(`${listed(DATA.not_run)}: not trained yet. `, h("code", {}, "dvc repro"), " trains what is missing."));
+  if (networks.length) fill("run", networkTable());
 }
 
 const NETWORK_COLUMNS = [
   ["network"],
   ["parameters", "n"],
   ["epochs", "n"],
-  ["best at", "n"],
-  ["trained on", "n"],
+  ["training pictures", "n"],
   ["training accuracy", "n"],
   ["validation accuracy", "n"],
   ["test accuracy", "n"],
-  ["95 % interval", "n"],
   ["training time", "n"],
 ];
 
@@ -149,13 +144,14 @@ function networkTable() {
   const row = ({ title, train, test, timing }) => [
     title,
     whole(train.parameters),
-    short(train.epochs),
-    short(train.best_epoch),
+    [short(train.epochs), h("small", {}, `best at ${short(train.best_epoch)}`)],
     whole(train.n_train),
     percent(train.train_accuracy),
     or(train.validation_accuracy, percent),
-    or(test.accuracy, percent),
-    or(test.accuracy, () => `${fixed(100 * test.accuracy_95_low, 1)} to ${fixed(100 * test.accuracy_95_high, 1)}`),
+    or(test.accuracy, () => [
+      percent(test.accuracy),
+      h("small", {}, `${fixed(100 * test.accuracy_95_low, 1)} to ${fixed(100 * test.accuracy_95_high, 1)}`),
+    ]),
     or(timing.train_seconds, seconds),
   ];
   return tabled(
@@ -164,7 +160,7 @@ function networkTable() {
       NETWORK_COLUMNS,
       networks.map((n) => ({ className: n === best ? "best" : null, cells: row(n) })),
     ),
-    `The networks. Test accuracy of the exported file on ${whole(dataset.n_test)} pictures with Wilson's 95 % interval; one run each (n = 1), ${seedText}. The interval knows of the test pictures, not of the spread over seeds.`,
+    `The networks. Test accuracy is that of the exported file on ${whole(dataset.n_test)} pictures, with Wilson's 95 % interval below it. One run each (n = 1), ${seedText}: the interval covers the choice of test pictures, not the spread over seeds.`,
   );
 }
 
@@ -200,16 +196,16 @@ function size() {
           xformat,
           yformat: percentTick,
         }).box,
-        `Test accuracy against ${xlabel}. n = ${whole(dataset.n_test)} test pictures, 95 % intervals; one run each, ${seedText}.`,
+        `Test accuracy against ${xlabel}. Higher is more accurate, further left is ${xlabel.startsWith("seconds") ? "faster" : "smaller"}; the bar through a dot is its 95 % interval. n = ${whole(dataset.n_test)} test pictures; one run each, ${seedText}.`,
       ),
     );
-  if (!charts.length) return fill("size", note("There are no tested networks to compare."));
+  if (!charts.length) return fill("size", notYet());
   return fill("size", h("div", { class: "pair three" }, charts));
 }
 
 function curves() {
   const drawn = networks.filter((n) => n.curve.epoch);
-  if (!drawn.length) return fill("curves", note("There is no curve to draw."));
+  if (!drawn.length) return fill("curves", notYet());
   const hidden = new Set(),
     state = {
       measure: "accuracy",
@@ -305,7 +301,7 @@ function curves() {
       ),
       validated &&
         picker(
-          "Part",
+          "Pictures",
           [
             ["validation", "validation"],
             ["training", "training"],
@@ -332,10 +328,11 @@ function curves() {
     ),
     figure(
       [toggles, chart.box],
-      (validated
-        ? "Curves on the validation part; of both, the training figures (running means in training mode) are thin. "
-        : "Training figures, running means in training mode: this recipe holds nothing out. ") +
-        `One run each (n = 1), ${seedText}; at budget ${settings.budget} the networks train for different numbers of epochs.`,
+      "A curve that still rises (or a loss that still falls) at its end would gain from longer training; a validation curve that turns back shows overfitting. " +
+        (validated
+          ? "Shown on the validation pictures; under “both” the training figures are the thin lines. "
+          : "Training figures, since recipe plain holds nothing out. ") +
+        `Training figures are running means in training mode. One run each (n = 1), ${seedText}; networks may train for different numbers of epochs.`,
     ),
   );
 }

@@ -1,25 +1,32 @@
-// What comes out: the autoencoder, the exported files. At the end everything is started.
+// What the run produced: the variational autoencoder and the exported files.
 
 const VAE_PICTURES = {
-  reconstructions: "Test pictures and what their codes decode to",
-  mixture_samples: "Decoded from draws of the mixture of Gaussians fitted to the codes",
-  samples: "Decoded from draws of the prior N(0, I)",
-  class_samples: "Decoded from draws of the Gaussian fitted to each class's codes",
-  interpolation_prior: "On the way between two draws from the prior, straight and along the great circle",
-  interpolation_between: "On the way between the codes of two test pictures of two classes",
-  interpolation_within: "On the way between the codes of two test pictures of one class",
-  interpolation_means: "On the way between the mean codes of two classes",
-  interpolation_pictures: "On the way between the codes of two test pictures",
-  traversal: "One dimension of a test picture's code at a time, from −3 to 3",
+  reconstructions: "Test pictures, and below each what its code decodes to",
+  mixture_samples: "Samples from the mixture of Gaussians that was fitted to the codes",
+  samples: "Samples from the prior N(0, I)",
+  class_samples: "Samples of each class, from the Gaussian that was fitted to its codes",
+  interpolation_prior: "From one sample of the prior to another, along a straight line and along the great circle",
+  interpolation_between: "From the code of a test picture of one class to that of another class",
+  interpolation_within: "From the code of a test picture to that of another one of the same class",
+  interpolation_means: "From the mean code of one class to that of another",
+  interpolation_pictures: "From the code of one test picture to that of another",
+  traversal: "Each row changes one dimension of a test picture's code from −3 to 3",
   manifold: "The plane of codes, decoded at quantiles of N(0, I)",
 };
 
 function vae() {
   const v = DATA.vae;
-  if (!v.train) return fill("vae");
+  if (!v.train) return fill("vae", notYet());
   const sheets = Object.keys(v.pictures).toSorted((a, b) => order(a) - order(b));
   return fill(
     "vae",
+    prose(
+      `A variational autoencoder (VAE) has two networks. The encoder turns a picture into a code of ${v.z_dim} numbers; the decoder turns a code into a picture. Decoding random codes gives new pictures.`,
+    ),
+    term(
+      "The ELBO",
+      "(evidence lower bound) is what a VAE maximises: how well it reconstructs a picture, minus the KL divergence, which measures how far the code departs from the prior N(0, I). The loss is the negative ELBO, in nats; lower is better.",
+    ),
     h("div", { class: "pair" }, v.curve.epoch && vaeCurve(v), v.test.n && vaeJudged(v.test)),
     v.test.n && vaeFigures(v),
     h(
@@ -62,7 +69,7 @@ function vaeCurve({ curve, train, timing }) {
   );
   return figure(
     chart.box,
-    `The VAE's loss, reconstruction + weighted KL: validation marked, training thin. One run (n = 1), seed ${train.seed}, ${whole(train.parameters)} parameters${timing.train_seconds ? `, ${seconds(timing.train_seconds)} on ${timing.device}` : ""}.`,
+    `The VAE's loss, reconstruction + weighted KL; lower is better. The line with a marker is validation, the thin one training. One run (n = 1), seed ${train.seed}, ${whole(train.parameters)} parameters${timing.train_seconds ? `, ${seconds(timing.train_seconds)} on ${timing.device}` : ""}.`,
   );
 }
 
@@ -71,29 +78,29 @@ function vaeFigures({ test: t, z_dim: dimensions }) {
     [
       "reconstruction + KL",
       `${fixed(t.reconstruction, 1)} + ${fixed(t.kl, 1)} = ${fixed(t.negative_elbo, 1)}`,
-      "nats a picture: the negative evidence lower bound",
+      "nats a picture: the negative ELBO",
     ],
     "mixture_kl" in t && [
-      "the same with the fitted mixture for a prior",
+      "the same, with the fitted mixture as prior",
       `${fixed(t.reconstruction, 1)} + ${fixed(t.mixture_kl, 1)} = ${fixed(t.mixture_negative_elbo, 1)}`,
       "nats a picture",
     ],
     "floor" in t && [
-      "over the floor",
+      "above the floor",
       fixed(t.negative_elbo_over_floor, 1),
-      `nats over the least that this likelihood can reach, ${fixed(t.floor, 1)}`,
+      `nats above the lowest value that this likelihood can reach, ${fixed(t.floor, 1)}`,
     ],
     [
       "importance-weighted bound",
       fixed(t.importance_weighted_bound, 1),
-      `nats, ${t.importance_weighted_draws} draws, n = ${whole(t.importance_weighted_n)}`,
+      `nats, a tighter bound: ${t.importance_weighted_draws} draws, n = ${whole(t.importance_weighted_n)}`,
     ],
-    ["active units", `${t.active_units} of ${dimensions}`, "dimensions whose mean varies over the data"],
+    ["active units", `${t.active_units} of ${dimensions}`, "dimensions of the code that the VAE uses"],
     ["mean squared error", short(t.mse), `${fixed(t.psnr_db, 1)} dB`],
     "neighbour_accuracy" in t && [
-      "neighbours' accuracy on codes",
+      "accuracy of neighbours",
       percent(t.neighbour_accuracy),
-      "10 nearest training codes",
+      "class by a vote of the 10 nearest training codes",
     ],
   ];
   return tabled(
@@ -102,16 +109,16 @@ function vaeFigures({ test: t, z_dim: dimensions }) {
       [["figure"], ["value", "n"], ["", "t"]],
       rows.filter(Boolean).map((cells) => ({ cells })),
     ),
-    `The VAE in figures: ${settings.vae_title}, n = ${whole(t.n)} test pictures unless another n is named, seed ${t.seed}.`,
+    `The VAE in figures: ${settings.vae_title}, n = ${whole(t.n)} test pictures unless the row says otherwise, seed ${t.seed}.`,
   );
 }
 
 const JUDGED = {
   test_pictures: "test pictures",
   reconstructions: "reconstructions",
-  class_samples: "classes' Gaussians",
-  mixture_samples: "fitted mixture",
-  samples: "prior N(0, I)",
+  class_samples: "samples of each class",
+  mixture_samples: "samples of the mixture",
+  samples: "samples of the prior",
 };
 
 function vaeJudged(t) {
@@ -129,11 +136,11 @@ function vaeJudged(t) {
     rows.length > 0 &&
     tabled(
       table(
-        "What a classifier makes of the VAE's pictures",
-        [["pictures"], ["Fréchet distance", "n"], ["sure", "n"], ["rarest class", "n"]],
+        "How a classifier judges the VAE's pictures",
+        [["pictures"], ["Fréchet distance", "n"], ["confident", "n"], ["rarest class", "n"]],
         rows,
       ),
-      `What MyNet makes of test pictures, of their reconstructions, and of samples of three densities: the Fréchet distance in the features of its first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each, against as many training pictures; no FID, it compares with nothing but itself), the share of n = ${whole(t.mynet_test_pictures_n)} that it is sure of (confidence over 0.8), and the share of the class it sees least.`,
+      `How MyNet judges test pictures, reconstructions and samples. A smaller Fréchet distance means closer to the training pictures; it is measured on MyNet's first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each), so do not compare it with a published FID. Confident: the share of n = ${whole(t.mynet_test_pictures_n)} with a confidence above 0.8. Rarest class: the share of the class that it answers least.`,
     )
   );
 }
@@ -147,7 +154,7 @@ function powerOfTen(value) {
 
 function onnx() {
   const found = networks.filter((n) => n.export.onnx_bytes);
-  if (!found.length) return fill("onnx", note("There are no exported files to tell of."));
+  if (!found.length) return fill("onnx", notYet());
   fill(
     "onnx",
     tabled(
@@ -155,42 +162,44 @@ function onnx() {
         "The exported files",
         [
           ["network"],
-          ["float32", "n"],
-          ["int8", "n"],
-          ["smaller", "n"],
-          ["float32 accuracy", "n"],
-          ["int8 accuracy", "n"],
-          ["both agree", "n"],
+          ["size, float32", "n"],
+          ["size, int8", "n"],
+          ["accuracy, float32", "n"],
+          ["accuracy, int8", "n"],
           ["largest difference from torch", "n"],
-          ["float32, one picture", "n"],
-          ["int8, one picture", "n"],
+          ["time, float32", "n"],
+          ["time, int8", "n"],
         ],
         found.map((n) => ({
           cells: [
             n.title,
             megabytes(n.export.onnx_bytes),
-            megabytes(n.export.int8_bytes),
-            `${fixed(n.export.onnx_bytes / n.export.int8_bytes, 1)} ×`,
+            [
+              megabytes(n.export.int8_bytes),
+              h("small", {}, `${fixed(n.export.onnx_bytes / n.export.int8_bytes, 1)} × smaller`),
+            ],
             or(n.test.accuracy, (v) => percent(v, 2)),
-            or(n.test.int8_accuracy, (v) => percent(v, 2)),
-            or(n.test.int8_agreement, percent),
+            or(n.test.int8_accuracy, (v) => [
+              percent(v, 2),
+              n.test.int8_agreement && h("small", {}, `${percent(n.test.int8_agreement)} same answers`),
+            ]),
             or(n.export.parity_largest_difference, powerOfTen),
             or(n.export_timing.milliseconds_batch_1, (v) => `${whole(1000 * v)} µs`),
             or(n.export_timing.int8_milliseconds_batch_1, (v) => `${whole(1000 * v)} µs`),
           ],
         })),
       ),
-      `The files in models/: one input of uint8 pixels, logits out. Accuracy on ${whole(dataset.n_test)} test pictures; difference in logits over the validation pictures; times of this run's machine, onnxruntime, batch 1.`,
+      `The files in models/. Each takes uint8 pixels and gives logits. int8 is smaller, but not faster everywhere: compare the two times. Accuracy on ${whole(dataset.n_test)} test pictures; difference in logits over the validation pictures; time for one picture with onnxruntime on the machine of this run.`,
     ),
   );
-  return fillMore("onnx", benchmarks(found));
+  return fill("onnx", benchmarks(found));
 }
 
 const ENGINES = {
   eager: "torch",
   compile: "torch.compile",
   onnxruntime: "onnxruntime",
-  "onnxruntime int8": "and int8",
+  "onnxruntime int8": "onnxruntime, int8",
 };
 
 function benchmarks(found) {
@@ -198,7 +207,7 @@ function benchmarks(found) {
     { machine, torch, onnxruntime } = DATA.benchmark;
   if (!measured.length)
     return note(
-      "No benchmark of these networks: benchmarks/results/inference.json is missing, or is of networks of other sizes.",
+      "benchmarks/results/inference.json holds no benchmark of these networks.",
     );
   const row = (n, key, best) => {
     const values = Object.keys(ENGINES).map((engine) => n.speed[engine] && n.speed[engine][key]),
@@ -209,16 +218,14 @@ function benchmarks(found) {
   const where = [machine, torch && `torch ${torch}`, onnxruntime && `onnxruntime ${onnxruntime}`]
     .filter(Boolean)
     .join(", ");
-  return h(
-    "div",
-    { class: "pair" },
+  return [
     tabled(
       table(
         "Microseconds for one picture",
         heads,
         measured.map((n) => row(n, "p50_microseconds", Math.min)),
       ),
-      `Microseconds for one picture, the median; the quickest in bold. Each engine at its best number of threads; ${where}.`,
+      `Median time for one picture in microseconds; the fastest is bold. Each engine with its best number of threads; ${where}.`,
     ),
     tabled(
       table(
@@ -226,9 +233,9 @@ function benchmarks(found) {
         heads,
         measured.map((n) => row(n, "pictures_per_second", Math.max)),
       ),
-      "Pictures a second in batches of 256; the most in bold. The same benchmark, benchmarks/inference.py.",
+      "Pictures a second in batches of 256; the highest is bold. From benchmarks/inference.py, as the other table.",
     ),
-  );
+  ];
 }
 
 /** Mark in the contents the section that is being read. */
