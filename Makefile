@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check setup verify format page fuzz
+.PHONY: repro test check setup verify format page page-assets fuzz
 
 repro: setup
 	@cnnlab check
@@ -13,6 +13,10 @@ repro: setup
 page: setup
 	dvc repro page
 	@python -m webbrowser -n "file://$(CURDIR)/report/index.html"
+
+# onnxruntime-web for the page's live part: 33 MB from npm, once.
+page-assets: setup
+	python tools/page_assets.py
 
 test: setup
 	@$(MAKE) --no-print-directory lint

@@ -4,6 +4,7 @@ from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
 from cnnlab.page.assemble import assemble
 from cnnlab.page.card import model_card
+from cnnlab.page.live import live
 from cnnlab.page.render import render
 from cnnlab.page.sources import read
 
@@ -18,10 +19,12 @@ def main() -> None:
                 artifacts.card_path(network.name), model_card(network.meta, network.taps, network.export)
             )
     data = assemble(sources, settings)
-    page = render(data)
+    data["live"], blobs = live(sources.test, data["maps"].get("index", []))
+    page = render(data, blobs)
     artifacts.write_text(artifacts.report_path(), page)
     print(
         f"{artifacts.report_path()}: {len(page) / 1e6:.1f} MB, {len(data['networks'])} networks; `make page` opens it."
+        + ("" if blobs else " Without its live part: `make page-assets` fetches what it needs.")
     )
 
 

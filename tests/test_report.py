@@ -145,7 +145,7 @@ def test_hostile_class_names_stay_inside_the_data(used):
     data = page_data(used)
     page = render(data)
     assert embedded(page)["dataset"]["class_names"] == list(HOSTILE)
-    assert page.count("</script>") == 2
+    assert page.count("</script>") == 3
     assert "<img" not in page.split("<body>")[1].split("<script>")[0]
 
 

@@ -15,7 +15,20 @@ pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-SECTIONS = ["run", "size", "curves", "confusion", "mistakes", "features", "maps", "ablation", "reported", "vae", "onnx"]
+SECTIONS = [
+    "live",
+    "run",
+    "size",
+    "curves",
+    "confusion",
+    "mistakes",
+    "features",
+    "maps",
+    "ablation",
+    "reported",
+    "vae",
+    "onnx",
+]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +96,7 @@ def test_every_section_is_there_with_something_in_it(open_page):
     page = open_page()
     assert page.evaluate("[...document.querySelectorAll('main > section')].map((s) => s.id)") == SECTIONS
     for section in SECTIONS:
-        assert page.locator(f"#{section} :is(figure, table)").count() > 0, section
+        assert page.locator(f"#{section} :is(figure, table, .note)").count() > 0, section
         assert page.locator(f"#toc a[href='#{section}']").count() == 1
     assert page.evaluate("[...document.images].every((picture) => picture.alt)")
     assert page.locator("svg[role=img]:not([aria-label])").count() == 0

@@ -2,12 +2,34 @@
 
 const GRID = 9999;
 
+const THUMB_SIDE = 32; // pixels: pictures up to this are whole on the sheet of thumbnails
+const sheet = new Image();
+if (DATA.maps.sprite) sheet.src = DATA.maps.sprite.uri;
+const whenLoaded = (then) => (sheet.complete ? then() : sheet.addEventListener("load", then));
+
+/** The thumbnail of a test picture on the maps, as a canvas. */
+function thumbnailOf(i, alt) {
+  const { columns, width, height } = DATA.maps.sprite,
+    zoom = Math.max(1, Math.floor(96 / Math.max(width, height)));
+  const picture = h("canvas", {
+    width,
+    height,
+    role: "img",
+    "aria-label": alt,
+    style: { width: `${width * zoom}px`, height: `${height * zoom}px` },
+  });
+  whenLoaded(() =>
+    picture
+      .getContext("2d")
+      .drawImage(sheet, (i % columns) * width, Math.floor(i / columns) * height, width, height, 0, 0, width, height),
+  );
+  return picture;
+}
+
 function mapExplorer(networks, first) {
   const maps = DATA.maps,
     classes = DATA.dataset.class_names;
   const state = { network: first.name, method: null, layer: null, hidden: new Set(), mistakes: false, chosen: -1 };
-  const sheet = new Image();
-  sheet.src = maps.sprite.uri;
   const canvas = h("canvas", {
     tabindex: 0,
     role: "application",
@@ -139,7 +161,7 @@ function mapExplorer(networks, first) {
     const answer =
       predicted === null ? "no answer" : predicted === actual ? "correct" : `classified as ${predicted}`;
     tip.replaceChildren(
-      thumbnail(i, `${actual}, test picture ${maps.index[i]}`),
+      thumbnailOf(i, `${actual}, test picture ${maps.index[i]}`),
       h("b", {}, actual),
       h("span", { class: wrong(i) ? "wrong" : null }, answer),
       h("small", {}, `test picture ${maps.index[i]}`),
@@ -150,25 +172,6 @@ function mapExplorer(networks, first) {
     tip.style.setProperty("left", right ? "auto" : `${x + 16}px`);
     tip.style.setProperty("right", right ? `${side - x + 16}px` : "auto");
     tip.style.setProperty("top", `${Math.min(Math.max(8, y - 60), side - 150)}px`);
-  }
-
-  function thumbnail(i, alt) {
-    const { columns, width, height } = maps.sprite,
-      zoom = Math.max(1, Math.floor(96 / Math.max(width, height)));
-    const picture = h("canvas", {
-      width,
-      height,
-      role: "img",
-      "aria-label": alt,
-      style: { width: `${width * zoom}px`, height: `${height * zoom}px` },
-    });
-    const paint = () =>
-      picture
-        .getContext("2d")
-        .drawImage(sheet, (i % columns) * width, Math.floor(i / columns) * height, width, height, 0, 0, width, height);
-    if (sheet.complete) paint();
-    else sheet.addEventListener("load", paint);
-    return picture;
   }
 
   function nearest(x, y, most, allowed = () => true) {

@@ -27,6 +27,7 @@ function vae() {
       "The ELBO",
       "(evidence lower bound) is what a VAE maximises: how well it reconstructs a picture, minus the KL divergence, which measures how far the code departs from the prior N(0, I). The loss is the negative ELBO, in nats; lower is better.",
     ),
+    sampler(),
     h("div", { class: "pair" }, v.curve.epoch && vaeCurve(v), v.test.n && vaeJudged(v.test)),
     v.test.n && vaeFigures(v),
     h(
@@ -258,7 +259,7 @@ function following() {
 theme();
 contents();
 masthead();
-[run, size, curves, confusion, mistakes, features, embeddings, ablation, reportedSection, vae, onnx].forEach(
+[live, run, size, curves, confusion, mistakes, features, embeddings, ablation, reportedSection, vae, onnx].forEach(
   (section) => section(),
 );
 following();

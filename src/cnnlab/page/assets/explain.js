@@ -1,0 +1,34 @@
+// What an answer rests on, by occlusion (Zeiler and Fergus 2014, section 4.2), as inference/explain.py does it:
+// a patch covers one part after another, and the fall of the answer's probability is what lies under it.
+
+const AT_A_TIME = 24; // patches
+
+/** From patch number `from` on: where they lie (top, left, bottom, right), the fall of the probability, what is next. */
+async function occlude({ pixels, label, from }) {
+  const [channels, height, width] = network.shape,
+    side = Math.max(1, Math.round(Math.min(height, width) / 7)),
+    step = Math.max(1, side >> 1);
+  const starts = (length) => {
+    const places = [];
+    for (let at = 0; at < length - side; at += step) places.push(at);
+    return [...places, Math.max(0, length - side)];
+  };
+  const all = starts(height).flatMap((y) => starts(width).map((x) => [y, x, y + side, x + side])),
+    patches = all.slice(from, from + AT_A_TIME),
+    batch = new Uint8Array((patches.length + 1) * pixels.length);
+  const fill = network.object_share === null ? mean(pixels) : 0;
+  batch.set(pixels);
+  patches.forEach(([top, left, bottom, right], i) => {
+    const start = (i + 1) * pixels.length;
+    batch.set(pixels, start);
+    for (let c = 0; c < channels; c++)
+      for (let y = top; y < bottom; y++)
+        batch.fill(fill, start + (c * height + y) * width + left, start + (c * height + y) * width + right);
+  });
+  const logits = await logitsOf(batch, patches.length + 1),
+    classes = network.class_names.length;
+  const chance = (row) => softmax(logits.subarray(row * classes, (row + 1) * classes), network.temperature)[label];
+  const whole = chance(0),
+    next = from + AT_A_TIME;
+  return { patches, drops: patches.map((_, i) => whole - chance(i + 1)), next: next < all.length ? next : null };
+}

@@ -1,0 +1,185 @@
+"""The live part of the page: a small copy of a network and of the VAE's decoder, and what their answers need.
+
+onnxruntime-web runs both in the browser. It lies in assets/runtime/, where `make page-assets` puts it (12 MB of
+WebAssembly, 3.1 compressed: too much for Git); without it the page has everything but its live part.
+"""
+
+import base64
+import gzip
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
+
+from cnnlab.core import artifacts
+from cnnlab.core.datasets import Split
+from cnnlab.embedding.stored import StoredMap, open_map
+from cnnlab.inference import Model
+from cnnlab.inference.session import session_of
+from cnnlab.vae.codec import Decoder, Encoder
+
+NETWORK = "mynet"  # the most accurate one that is small enough
+RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of the npm package onnxruntime-web
+# Where it looks for its WebAssembly: an error in a script without an address, though the file is given to it.
+ADDRESS = b'new URL("ort-wasm-simd-threaded.wasm",import.meta.url).href'
+LEAST_WEIGHTS = 256  # of a tensor that is stored in 8 bits
+PICTURES = 2  # of each class, with their codes, for the VAE
+MOST_PICTURES = 40
+DIMENSIONS = 8  # of the VAE's code that have a slider
+CHANNELS = 16  # of a layer that are shown
+CHARACTERS = [bytes([code]) for code in range(ord("#"), ord("~") + 1) if chr(code) != "<"]  # 91
+
+
+def live(test: Split, shown: list[int]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the live part needs, ready for JSON, and its files by name; two empty dicts where one is missing.
+
+    shown: the test pictures on the page's maps, by their index.
+    """
+    folder = files("cnnlab.page").joinpath("assets", "runtime")
+    path = artifacts.onnx_path(NETWORK, "features")
+    if not shown or not path.is_file() or not all(folder.joinpath(name).is_file() for name in RUNTIME):
+        return {}, {}
+    script, wasm = (folder.joinpath(name).read_bytes() for name in RUNTIME)
+    script = script.replace(ADDRESS, b'"given"')
+    network, model = _network(path.read_bytes(), test, shown)
+    vae, decoder = _vae()
+    blobs = {"script": script, "wasm": wasm, "network": model, "decoder": decoder}
+    return {"network": network, "vae": vae}, {name: packed(data) for name, data in blobs.items()}
+
+
+def _network(data: bytes, test: Split, shown: list[int]) -> tuple[dict[str, Any], bytes]:
+    """The network's metadata, the stored map of its middle layer, and its small copy."""
+    whole = Model.of(session_of(data, NETWORK), NETWORK)
+    nodes = onnx.load_model_from_string(data).graph.node
+    layers = [node.output[0] for node in nodes if node.op_type == "Conv" and node.output[0] in whole.output_names][:2]
+    stored = open_map(artifacts.features_dir(NETWORK), artifacts.embedding_dir(NETWORK, "tsne"), "", "tsne")
+    small = small_copy(data, ["logits", *layers, stored.layer])
+    answers = [model.logits(test.images).argmax(axis=1) for model in (whole, Model.of(session_of(small, ""), NETWORK))]
+    names = ("title", "class_names", "shape", "temperature", "object_share", "novelty")
+    about = {
+        "layers": layers,
+        "channels": CHANNELS,
+        "agreement": float((answers[0] == answers[1]).mean()),
+        "map": _map(stored, shown),
+        **{name: whole.meta[name] for name in names},
+    }
+    return about, small
+
+
+def _map(stored: StoredMap, shown: list[int]) -> dict[str, Any]:
+    """What places a new picture: the layer's principal components, and those of the pictures shown."""
+    rows = np.searchsorted(stored.index, shown)
+    pca = stored.embedding.pca
+    return {
+        "layer": stored.layer,
+        "kept": len(pca.components),
+        "mean": halves(pca.mean),
+        "components": halves(pca.components),
+        "reduced": halves(stored.embedding.reduced[rows]),
+    }
+
+
+def _vae() -> tuple[dict[str, Any], bytes]:
+    """The densities of codes, the codes of some test pictures, and a small copy of the decoder; empty without a VAE."""
+    paths = artifacts.onnx_path("vae_encoder"), artifacts.onnx_path("vae_decoder")
+    if not all(path.is_file() for path in paths):
+        return {}, b""
+    encoder, decoder = Encoder.load(paths[0], threads=1), Decoder.load(paths[1], threads=1)
+    test = Split(
+        *(artifacts.read_array(artifacts.dataset_dir("vae") / "test" / f"{n}.npy") for n in ("images", "labels"))
+    )
+    chosen = first_of_each(test.labels, PICTURES)[:MOST_PICTURES]
+    mean, logvar = encoder.codes(np.array(test.images[:2000]))
+    kl = 0.5 * (np.exp(logvar) + mean**2 - 1 - logvar).mean(axis=0)
+    codes, _ = encoder.codes(np.array(test.images[chosen]))
+    about = {
+        "shape": decoder.meta["shape"],
+        "z_dim": decoder.meta["z_dim"],
+        "dimensions": np.argsort(-kl, kind="stable")[:DIMENSIONS].tolist(),
+        "kl": [round(float(value), 2) for value in -np.sort(-kl, kind="stable")[:DIMENSIONS]],
+        "codes": halves(codes),
+        "titles": [_title(decoder.class_names, int(test.labels[index]), int(index)) for index in chosen],
+        "class_names": decoder.class_names,
+        "gaussians": [_gaussian(gaussian.mean, gaussian.factor) for gaussian in decoder.gaussians()],
+    }
+    return about, small_copy(paths[1].read_bytes(), ["image"])
+
+
+def _title(names: tuple[str, ...], label: int, index: int) -> str:
+    return f"{names[label]}, test picture {index}" if names else f"test picture {index}"
+
+
+def _gaussian(mean: np.ndarray, factor: np.ndarray) -> dict[str, str]:
+    return {"mean": halves(mean), "factor": halves(factor)}
+
+
+def first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the first `count` pictures of each class, class by class."""
+    return np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)])
+
+
+def small_copy(data: bytes, outputs: list[str]) -> bytes:
+    """An ONNX model that gives `outputs` alone, its large weights stored as 8-bit numbers and a scale for each row.
+
+    onnxruntime multiplies them out once, when it opens the file: what runs is float32, as fast as the original (on
+    WebAssembly about four times as fast as the int8 file), at a quarter of the size.
+    """
+    model = onnx.load_model_from_string(data)
+    graph = model.graph
+    nodes = _needed(list(graph.node), set(outputs))
+    read = {name for node in nodes for name in node.input}
+    before, weights = [], []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.name not in read:
+            continue
+        if values.dtype != np.float32 or values.size < LEAST_WEIGHTS or values.ndim < 2:
+            weights.append(tensor)
+            continue
+        scale = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True) / 127
+        scale = np.where(scale == 0, 1, scale).astype(np.float32)
+        name = tensor.name
+        weights.append(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}.bits"))
+        weights.append(numpy_helper.from_array(scale, f"{name}.scale"))
+        before.append(helper.make_node("Cast", [f"{name}.bits"], [f"{name}.steps"], to=TensorProto.FLOAT))
+        before.append(helper.make_node("Mul", [f"{name}.steps", f"{name}.scale"], [name]))
+    kept = {output.name: output for output in graph.output}
+    known = {value.name: value for value in graph.value_info} | kept
+    graph_of = helper.make_graph(
+        [*before, *nodes], graph.name, list(graph.input), [known[name] for name in outputs], weights
+    )
+    copy = helper.make_model(graph_of, opset_imports=model.opset_import, ir_version=model.ir_version)
+    copy.metadata_props.extend(model.metadata_props)
+    return copy.SerializeToString(deterministic=True)
+
+
+def _needed(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
+    """The nodes, in order, that the wanted values are computed from."""
+    kept = []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted = wanted | set(node.input)
+    return kept[::-1]
+
+
+def packed(data: bytes) -> str:
+    """Bytes, compressed, as text: their compressed length, a colon, and 13 bits in two characters (base64 has 12).
+
+    The same bytes give the same text. No character ends a script or is changed by HTML.
+    """
+    zipped = np.frombuffer(gzip.compress(data, mtime=0), np.uint8)
+    rows = np.append(zipped, np.zeros(-len(zipped) % 13, np.uint8)).reshape(-1, 13)
+    pairs = np.empty((len(rows), 8, 2), np.uint8)
+    for start in range(0, len(rows), 4096):
+        bits = np.unpackbits(rows[start : start + 4096], axis=1).reshape(-1, 8, 13)
+        pairs[start : start + 4096] = np.stack(np.divmod(bits @ (1 << np.arange(13)[::-1]), 91), axis=-1)
+    return f"{len(zipped)}:" + np.array(CHARACTERS)[pairs.ravel()].tobytes().decode()
+
+
+def halves(values: ArrayLike) -> str:
+    """Numbers as float16 in base64."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f2").tobytes()).decode()
