@@ -3,12 +3,17 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from dvc.dependency import ParamsDependency
+from dvc.repo import Repo
 
 from cnnlab import models
 
@@ -17,9 +22,10 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
-def run(project: Path, command: str, *, fails: int = 0) -> str:
-    """Run a shell command in the project; gives stdout and stderr together."""
+def run(project: Path, command: str, *, fails: int = 0, **variables: str) -> str:
+    """Run a shell command in the project, with 120 columns; gives stdout and stderr together."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {"COLUMNS": "120"} | variables
     done = subprocess.run(
         command, shell=True, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=environment, timeout=1500, check=False,
@@ -34,7 +40,13 @@ def ran(output: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def trace(tmp_path_factory):
+    """Where tests/trace/sitecustomize.py writes what each stage of the project's first `dvc repro` opened and read."""
+    return tmp_path_factory.mktemp("trace")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, trace):
     """What Git holds or would hold, copied to a path with a space and an é, after one `dvc repro` on budget smoke."""
     project = tmp_path_factory.mktemp("lab") / "my lab é"
     files = subprocess.run(
@@ -49,7 +61,8 @@ def project(tmp_path_factory):
     (project / "params.yaml").write_text(text.replace("budget: quick", "budget: smoke"))
     run(project, "git init -q && git config user.name t && git config user.email t@example.com")
     run(project, "git add -A && git commit -qm start")
-    run(project, "dvc repro")
+    searched = os.pathsep.join(filter(None, (str(ROOT / "tests" / "trace"), os.environ.get("PYTHONPATH"))))
+    run(project, "dvc repro", CNNLAB_TRACE=str(trace), PYTHONPATH=searched)
     run(project, "git add -A && git commit -qm reproduced")
     return project
 
@@ -57,6 +70,114 @@ def project(tmp_path_factory):
 def test_a_second_repro_does_nothing(project):
     assert ran(run(project, "dvc repro")) == set()
     assert run(project, "git status --porcelain") == ""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A stage as dvc.yaml declares it, and as it was seen."""
+
+    deps: set[str]
+    outs: set[str]
+    params: set[str]
+    opened: set[str]
+    read: set[str]
+    tables: set[str]
+
+
+@pytest.fixture(scope="module")
+def traced(project, trace) -> dict[str, Traced]:
+    """Every stage: its declared paths and settings, what it opened below the project, and the settings that it read."""
+    records = {tuple(found["command"]): found for found in map(json.loads, (p.read_text() for p in trace.iterdir()))}
+    stages = {}
+    with Repo(str(project)) as repo:
+        for stage in repo.index.stages:
+            command = shlex.split(stage.cmd)
+            found = records[tuple(command[command.index("python") + 1 :])]
+            settings = [dep.params for dep in stage.deps if isinstance(dep, ParamsDependency)]
+            stages[stage.addressing] = Traced(
+                deps={dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)},
+                outs={out.def_path for out in stage.outs},
+                params=set(chain.from_iterable(settings)),
+                opened=set(filter(None, (place(name, project) for name in found["opened"]))),
+                read=set(found["settings"]),
+                tables=set(found["tables"]),
+            )
+    return stages
+
+
+def place(name: str, project: Path) -> str:
+    """Where an opened file lies in the project; empty if elsewhere, hidden, an installed package, or Python's.
+
+    The package may be imported from the checkout that runs the tests. A temporary file counts as what it becomes.
+    Sources are left out: test_wiring.py compares imports, and checkpoints are named after a hash of every source.
+    """
+    path = Path(name)
+    path = path.with_name(re.sub(r"^\.(.+)\.[^.]+\.tmp$", r"\1", path.name))
+    for root in (project, ROOT):
+        if path.is_relative_to(root) and path.suffix not in (".py", ".pyc"):
+            relative = path.relative_to(root)
+            return "" if relative.parts[0].startswith(".") or "site-packages" in relative.parts else str(relative)
+    return ""
+
+
+def within(path: str, declared: set[str], separator: str) -> bool:
+    """Whether a path is one of the declared ones or lies below one of them."""
+    return any(path == name or path.startswith(name + separator) for name in declared)
+
+
+def some(found: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The stages that have any."""
+    return {stage: names for stage, names in found.items() if names}
+
+
+UNDECLARED = {"params.yaml", "data/raw"}  # DVC depends on settings by key, and leaves what was downloaded alone
+
+
+def test_stages_open_only_what_dvc_yaml_declares(traced):
+    found = {
+        name: sorted(path for path in stage.opened if not within(path, stage.deps | stage.outs | UNDECLARED, "/"))
+        for name, stage in traced.items()
+    }
+    assert some(found) == {}
+
+
+def test_stages_read_only_the_settings_that_dvc_yaml_declares(traced):
+    found = {
+        name: sorted(key for key in stage.read if not within(key, stage.params, ".")) for name, stage in traced.items()
+    }
+    assert some(found) == {}
+
+
+# Declared, and read only for other data sets or options than this run's.
+READ_ELSEWHERE = {
+    "download": {"folder.path", "folder.side", "folder.mode", "seed"},
+    "vae_download": {"budget", "seed", "folder.path", "folder.side", "folder.mode", "vae.lfw.path", "vae.lfw.side"},
+}
+
+
+def test_stages_read_every_setting_that_dvc_yaml_declares(traced):
+    found = {
+        name: sorted(
+            key for key in stage.params - READ_ELSEWHERE.get(name.split("@")[0], set())
+            if not any(within(read, {key}, ".") or within(key, {read}, ".") for read in stage.read | stage.tables)
+        )
+        for name, stage in traced.items()
+    }  # fmt: skip
+    assert some(found) == {}
+
+
+# Declared, and opened only for other data sets than this run's.
+OPENED_ELSEWHERE = {"data/pictures"}
+
+
+def test_stages_open_every_file_and_folder_that_dvc_yaml_declares(traced):
+    found = {
+        name: sorted(
+            dep for dep in stage.deps - OPENED_ELSEWHERE if not any(within(p, {dep}, "/") for p in stage.opened)
+        )
+        for name, stage in traced.items()
+    }
+    assert some(found) == {}
 
 
 def test_every_network_learned_something_and_is_measured(project):
