@@ -93,6 +93,7 @@ class Traced:
     deps: set[str]
     outs: set[str]
     params: set[str]
+    flags: set[str]
     opened: set[str]
     read: set[str]
     tables: set[str]
@@ -112,6 +113,7 @@ def traced(project, trace) -> dict[str, Traced]:
                 deps={dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)},
                 outs={out.def_path for out in stage.outs},
                 params=set(chain.from_iterable(settings)),
+                flags={word.removeprefix("--") for word in command if word.startswith("--")},
                 opened=set(filter(None, (place(name, project) for name in found["opened"]))),
                 read=set(found["settings"]),
                 tables=set(found["tables"]),
@@ -157,7 +159,8 @@ def test_stages_open_only_what_dvc_yaml_declares(traced):
 
 def test_stages_read_only_the_settings_that_dvc_yaml_declares(traced):
     found = {
-        name: sorted(key for key in stage.read if not within(key, stage.params, ".")) for name, stage in traced.items()
+        name: sorted(key for key in stage.read if not within(key, stage.params | stage.flags, "."))
+        for name, stage in traced.items()
     }
     assert some(found) == {}
 
