@@ -82,7 +82,7 @@ def _untrained(network: str, folder: Path) -> tuple[Path, Path, Path]:
 
     from cnnlab import models
     from cnnlab.export.convert import to_lean
-    from cnnlab.export.optimise import fill_blocks
+    from cnnlab.export.portable import make_portable
     from cnnlab.export.quantise import quantise
     from cnnlab.models.classifier import Classifier, save_classifier
 
@@ -93,9 +93,9 @@ def _untrained(network: str, folder: Path) -> tuple[Path, Path, Path]:
     paths = folder / f"{network}.pt", folder / f"{network}.onnx", folder / f"{network}.int8.onnx"
     lean = to_lean(classifier)
     save_classifier(paths[0], classifier)
-    artifacts.write_bytes(paths[2], quantise(lean, _pictures(64)).SerializeToString())
-    fill_blocks(lean)
-    artifacts.write_bytes(paths[1], lean.SerializeToString())
+    for path, model in ((paths[2], quantise(lean, _pictures(64))), (paths[1], lean)):
+        make_portable(model)
+        artifacts.write_bytes(path, model.SerializeToString())
     return paths
 
 

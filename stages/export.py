@@ -1,5 +1,7 @@
 """Export one trained architecture as ONNX, checked against torch, and as int8: `python stages/export.py lenet`."""
 
+import json
+
 import typer
 
 from cnnlab.core import artifacts, datasets
@@ -11,7 +13,7 @@ from cnnlab.models.classifier import load_classifier
 
 
 def main(architecture: str = typer.Argument(help="as in params.yaml under models")) -> None:
-    """Write the three ONNX files, the figures of the export and their speed; opens no test picture."""
+    """Write the three ONNX files and ARCH.json, the figures of the export and their speed; opens no test picture."""
     classifier = load_classifier(artifacts.model_path(architecture))
     split = datasets.load_split(classifier.meta["dataset"], "train")
     bundle = make_bundle(classifier, split)
@@ -19,6 +21,8 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
     artifacts.write_bytes(path, bundle.lean)
     artifacts.write_bytes(artifacts.onnx_path(architecture, "features"), bundle.features)
     artifacts.write_bytes(int8_path, bundle.int8)
+    text = json.dumps(bundle.sidecar, indent=2, sort_keys=True, ensure_ascii=False)
+    artifacts.write_text(artifacts.sidecar_path(architecture), text + "\n")
     artifacts.write_json(artifacts.metrics_path("export", architecture), bundle.metrics)
     timing = speed(Model.load(path), split.images)
     timing |= {f"int8_{name}": value for name, value in speed(Model.load(int8_path), split.images).items()}

@@ -32,6 +32,7 @@ ALLOWED_SKIPS = (
     r"no Chromium here: ",
     r"only glibc's malloc hands memory back so soon",
     r"no small disk to fill here: mounting one needs root",
+    r"onnxruntime could not be installed from a package registry: ",
     r"strace is not (installed|allowed here)",
     r"no network namespaces here, which need root and iproute2: ",
 )

@@ -1,5 +1,7 @@
 """Export: the files' contract, their parity with torch, their bytes, int8, and what is fitted on validation."""
 
+import ast
+import hashlib
 import itertools
 import json
 import os
@@ -11,17 +13,25 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import typer
 from onnx import helper, numpy_helper
+from typer.testing import CliRunner
 
+from benchmarks import runtimes
 from cnnlab import models
+from cnnlab.cli.export import export as export_command
+from cnnlab.core import artifacts
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError
 from cnnlab.data.sample import load_sample
+from cnnlab.export import variants
 from cnnlab.export.bundle import Bundle, make_bundle
-from cnnlab.export.convert import to_lean
+from cnnlab.export.convert import to_features, to_lean
 from cnnlab.export.optimise import crop_kernels
 from cnnlab.export.parity import check_parity
+from cnnlab.export.portable import make_portable
 from cnnlab.export.quantise import calibration_pictures, quantise
+from cnnlab.export.variants import Variant, make_variant
 from cnnlab.inference import Model, session_of
 from cnnlab.inference.calibration import ALARM_RATE, fit_novelty, fit_temperature, is_novel
 from cnnlab.models.classifier import Classifier
@@ -37,7 +47,7 @@ def make_classifier(
     """Untrained weights, drawn with a seed, and batch statistics that are not the initial ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        network = models.build(architecture, shape, classes)
+        network = models.build(architecture, shape, classes, changes.get("options", {}))
         for layer in network.modules():
             if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                 assert layer.running_mean is not None
@@ -62,6 +72,13 @@ def small_split(shape: tuple[int, int, int], classes: int, count: int = 120) -> 
 
 def open_model(data: bytes) -> Model:
     return Model.of(session_of(data, "test", threads=1), "test")
+
+
+def assert_conservative(model: onnx.ModelProto) -> None:
+    """Opset 13, an old IR, no other domain, none of the operators that old runtimes get wrong."""
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", 13)]
+    assert model.ir_version <= 8
+    assert not {"ReduceMean", "Reshape"} & {node.op_type for node in model.graph.node}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +116,34 @@ def test_contract_of_the_files(bundle: Bundle):
         assert meta["licence"] == "MIT"
         assert 0 <= float(meta["validation_accuracy"]) <= 1
         onnx.checker.check_model(model, full_check=True)
+
+
+def test_files_are_conservative_and_say_who_made_them(bundle: Bundle):
+    for data in (bundle.lean, bundle.features, bundle.int8):
+        model = onnx.load_from_string(data)
+        assert_conservative(model)
+        assert model.producer_name == "cnnlab"
+        assert "+" not in model.producer_version  # a build of torch's says so, such as 2.15.0+cu132
+        meta = {item.key: item.value for item in model.metadata_props}
+        assert ast.literal_eval(meta["names"]) == dict(enumerate(NAMES))  # as Ultralytics' readers do
+
+
+def test_the_sidecar_says_what_a_program_needs(bundle: Bundle):
+    said = bundle.sidecar
+    assert said["class_names"] == NAMES
+    assert said["input"]["shape"] == ["batch", 1, 28, 28]
+    assert said["input"]["light_on_dark"] is True
+    files = {"lenet.onnx": bundle.lean, "lenet.features.onnx": bundle.features, "lenet.int8.onnx": bundle.int8}
+    assert set(said["files"]) == set(files)
+    for name, data in files.items():
+        entry, model = said["files"][name], open_model(data)
+        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+        assert entry["bytes"] == len(data)
+        assert entry["temperature"] == model.temperature
+        assert entry["novelty"] == model.meta["novelty"]
+        low, high = entry["validation"]["interval_95"]
+        assert low < entry["validation"]["accuracy"] == model.meta["validation_accuracy"] < high
+    json.dumps(said)
 
 
 def test_lean_and_int8_have_logits_only_and_features_every_tap(bundle: Bundle, classifier: Classifier):
@@ -221,6 +266,8 @@ def test_card_tells_the_facts(bundle: Bundle):
 def test_every_architecture_exports(architecture: str, shape: tuple[int, int, int], classes: int):
     bundle = make_bundle(make_classifier(architecture, shape, classes), small_split(shape, classes))
     assert bundle.metrics["parity_largest_difference"] < 1e-4
+    for data in (bundle.lean, bundle.features, bundle.int8):
+        assert_conservative(onnx.load_from_string(data))
     kinds = {node.op_type for node in onnx.load_from_string(bundle.lean).graph.node}
     assert "BatchNormalization" not in kinds
     weights = [numpy_helper.to_array(item) for item in onnx.load_from_string(bundle.int8).graph.initializer]
@@ -236,13 +283,195 @@ def test_pooling_follows_the_activation_in_the_lean_file():
     assert not any(pair == ("MaxPool", "Relu") for pair in itertools.pairwise(kinds))
 
 
-def test_blocks_of_channels_are_filled_and_emptied_again(bundle: Bundle):
-    # LeNet's first six channels become a block of 16 up to the pooling; its second convolution has 16 by itself.
-    graph = onnx.load_from_string(bundle.lean).graph
-    weights = {item.name: list(item.dims) for item in graph.initializer}
-    convolutions = [weights[node.input[1]] for node in graph.node if node.op_type == "Conv"]
-    assert convolutions == [[16, 1, 5, 5], [16, 6, 5, 5]]
-    assert [node.op_type for node in graph.node].count("Slice") == 1
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_webgpu_finds_channels_in_fours_between_convolutions(norm: str):
+    # LeNet's first convolution has six; the tap keeps them.
+    classifier = make_classifier("lenet", options={"norm": norm, "act": "relu", "pool": "max"})
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 28, 28), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = classifier.taps(torch.from_numpy(images))
+    for model in (to_lean(classifier), to_features(classifier)):
+        make_portable(model)
+        weights = {item.name: list(item.dims) for item in model.graph.initializer}
+        convolutions = [weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
+        assert convolutions == [[8, 1, 5, 5], [16, 8, 5, 5]]
+        session = session_of(model.SerializeToString(), "test", 1)
+        found = dict(zip((v.name for v in session.get_outputs()), session.run(None, {"image": images}), strict=True))
+        assert np.allclose(found["logits"], expected["final"], atol=1e-4)
+        if "conv1" in found:
+            assert np.allclose(found["conv1"], expected["conv1"], atol=1e-4)
+
+
+def small_graph(
+    node: onnx.NodeProto, shape: list[int], *, opset: int, constants: dict[str, np.ndarray] | None = None
+) -> onnx.ModelProto:
+    """A model of one node: float x [batch, 2, 4, 4] → y [batch, *shape]."""
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 2, 4, 4])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", *shape])
+    held = [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()]
+    graph = helper.make_graph([node], "small", [x], [y], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+PORTABLE = {
+    "a mean over height and width": (
+        small_graph(
+            helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=0, noop_with_empty_axes=0),
+            [2],
+            opset=18,
+            constants={"axes": np.array([-2, 3])},
+        ),
+        13,
+        ["GlobalAveragePool", "Flatten"],
+    ),
+    "a flattening reshape": (
+        small_graph(
+            helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1),
+            [32],
+            opset=18,
+            constants={"shape": np.array([-1, 32])},
+        ),
+        13,
+        ["Flatten"],
+    ),
+    "another reshape": (
+        small_graph(
+            helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1),
+            [4, 8],
+            opset=18,
+            constants={"shape": np.array([-1, 4, 8])},
+        ),
+        13,
+        ["Reshape"],
+    ),
+    "another mean": (
+        small_graph(
+            helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=0),
+            [4, 4],
+            opset=18,
+            constants={"axes": np.array([1])},
+        ),
+        18,
+        ["ReduceMean"],
+    ),
+    "an operator that opset 13 lacks": (
+        small_graph(helper.make_node("Gelu", ["x"], ["y"]), [2, 4, 4], opset=20),
+        20,
+        ["Gelu"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PORTABLE)
+def test_a_graph_gets_the_lowest_opset_that_holds_it_and_the_same_values(what: str):
+    model, opset, kinds = PORTABLE[what]
+    x = np.random.default_rng(0).normal(size=(3, 2, 4, 4)).astype(np.float32)
+    before = session_of(model.SerializeToString(), "test", 1).run(None, {"x": x})[0]
+    make_portable(model)
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", opset)]
+    assert [node.op_type for node in model.graph.node] == kinds
+    after = session_of(model.SerializeToString(), "test", 1).run(None, {"x": x})[0]
+    assert np.allclose(before, after, atol=1e-6)
+
+
+VARIANTS = [
+    Variant(input="float", batch=1),
+    Variant(input="float", softmax=True),
+    Variant(precision="float16"),
+    Variant(precision="int8", softmax=True, batch=4),
+    Variant(opset=17),
+]
+
+
+@pytest.mark.parametrize("wanted", VARIANTS, ids=lambda wanted: wanted.suffix)
+def test_a_variant_answers_as_the_file_it_was_made_from(bundle: Bundle, split: Split, wanted: Variant):
+    base = bundle.int8 if wanted.precision == "int8" else bundle.lean
+    data = make_variant(base, "lenet.onnx", wanted, split.images[:64])
+    model, original = onnx.load_from_string(data), open_model(base)
+    size = wanted.batch or 8
+    images = split.images[:size]
+    values = images.astype(np.float32) / 255 if wanted.input == "float" else images
+    found = session_of(data, "test", 1).run(None, {"image": values})[0]
+    expected = original.logits(images)
+    if wanted.softmax:
+        expected = original.probabilities(expected)
+        assert model.graph.output[0].name == "probabilities"
+    assert np.allclose(found, expected, atol=1e-2)
+    assert (model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None) == wanted.batch
+    assert model.opset_import[0].version == (wanted.opset or 13)
+    if wanted.precision == "float16":
+        assert len(data) < 0.55 * len(base)
+
+
+def test_a_variant_that_answers_otherwise_is_refused(bundle: Bundle, split: Split, monkeypatch: pytest.MonkeyPatch):
+    def wrong(graph: onnx.GraphProto, temperature: float) -> None:
+        give(graph, temperature * 3)
+
+    give = variants._give_probabilities
+    monkeypatch.setattr(variants, "_give_probabilities", wrong)
+    with pytest.raises(UserError, match="does not answer as lenet does"):
+        make_variant(bundle.lean, "lenet.onnx", Variant(softmax=True), split.images[:64])
+
+
+def test_an_opset_that_cannot_hold_the_graph_is_refused(bundle: Bundle, split: Split):
+    with pytest.raises(UserError, match="opset 12 has no form of this graph"):
+        make_variant(bundle.int8, "lenet.onnx", Variant(precision="int8", opset=12), split.images[:64])
+    with pytest.raises(UserError, match="--opset is 3: it lies between 11 and"):
+        make_variant(bundle.lean, "lenet.onnx", Variant(opset=3), split.images[:64])
+
+
+def test_the_command_export_names_the_file_after_its_form(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    Path("models/lenet.onnx").write_bytes(bundle.lean)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(export_command)
+    done = CliRunner().invoke(app, ["lenet", "--input", "float", "--batch", "1", "--softmax"])
+    assert done.exit_code == 0, done.output
+    assert Path("lenet.float.batch1.softmax.onnx").exists()
+    for wrong, match in ((["lenet", "--precision", "half"], "--precision is 'half'"), (["nin"], "is not here")):
+        with pytest.raises(UserError, match=match):
+            raise CliRunner().invoke(app, wrong).exception or AssertionError
+    with pytest.raises(UserError, match="takes exactly 1 pictures at a time"):
+        Model.load(make_fixed(bundle, tmp_path / "fixed.onnx"))
+
+
+def make_fixed(bundle: Bundle, path: Path) -> Path:
+    path.write_bytes(make_variant(bundle.lean, "lenet.onnx", Variant(batch=1), load_sample()[0].images[:8]))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnxruntime-old", "onnxruntime-new"])
+def test_every_file_answers_the_same_in_the_oldest_and_the_newest_onnxruntime(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each in an environment of its own; the benchmark tries the other runtimes."""
+    monkeypatch.chdir(tmp_path)
+    images = load_sample()[1].images[:32]
+    Path("models").mkdir()
+    for architecture in models.names():
+        made = make_bundle(make_classifier(architecture), load_sample()[0])
+        for kind, data in (("", made.lean), ("features", made.features), ("int8", made.int8)):
+            artifacts.onnx_path(architecture, kind).write_bytes(data)
+    (tmp_path / "runtime").mkdir()
+    try:
+        worker = runtimes.start(runtimes.RUNTIMES[name], tmp_path / "runtime")
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"onnxruntime could not be installed from a package registry: {error}")
+    try:
+        for path in sorted(Path("models").glob("*.onnx")):
+            expected = Model.load(path, threads=1).logits(images)
+            found = runtimes.compare(worker, path, images, len(images), expected, tmp_path / "runtime")
+            assert found.get("error") is None, (path, found)
+            assert found["same"] == len(images), (path, found)
+            assert found["largest_difference"] < 1e-3, (path, found)
+    finally:
+        worker.kill()
+        worker.communicate()
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import typer
 from onnx import TensorProto, helper
+from PIL import Image
+from typer.testing import CliRunner
 
+from cnnlab.cli.explain import explain as explain_command
 from cnnlab.core.errors import UserError
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
+from cnnlab.inference.explain import explain
 from cnnlab.inference.session import decode, default_model_path, encode
 
 
@@ -146,9 +151,67 @@ def test_metadata_survive_the_way_through_the_file():
     assert decode(encode(meta), "test") == meta
 
 
+def linear(weights: np.ndarray, **meta) -> Model:
+    """A stand-in for an exported network: the logits are weights [classes, h · w] times the pixels."""
+
+    class Session:
+        def run(self, names, inputs):
+            return [inputs["image"].reshape(len(inputs["image"]), -1) @ weights.T]
+
+    made = Model(Session(), {"shape": [1, 8, 8], "class_names": ["a", "b"], "temperature": 2.0} | meta)  # pyright: ignore
+    made.__dict__["output_names"] = ("logits",)
+    return made
+
+
+@pytest.mark.parametrize("share", [1.0, None])
+def test_a_heat_map_shows_what_the_answer_rests_on(share: float | None):
+    # Class a is the brightness of the upper left corner, class b of the lower right.
+    weights = np.zeros((2, 8, 8), np.float32)
+    weights[0, :3, :3], weights[1, 5:, 5:] = 0.01, 0.01
+    pixels = np.zeros((1, 8, 8), np.uint8)
+    pixels[0, :3, :3], pixels[0, 5:, 5:] = 200, 100
+    found = explain(linear(weights.reshape(2, -1), object_share=share), pixels)
+    assert found.label == 0
+    margin = 0.01 * 9 * (200 - 100) / 2  # the temperature halves it
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-margin)))
+    assert found.heat[:3, :3].min() > 0
+    assert found.heat[5:, 5:].max() < 0
+    other = explain(linear(weights.reshape(2, -1), object_share=share), pixels, label=1)
+    assert other.heat[5:, 5:].min() > 0
+
+
+def test_a_heat_map_by_hand():
+    # A patch is 2 pixels wide and moves by 1: a column meets one patch at the edge and two inside.
+    weights = np.zeros((2, 8, 8), np.float32)
+    weights[0, 0, 0] = 0.02
+    pixels = np.full((1, 8, 8), 100, np.uint8)
+    found = explain(linear(weights.reshape(2, -1), object_share=1.0), pixels)
+    lost = np.log(1 / (1 + np.exp(-1))) - np.log(1 / 2)
+    assert np.allclose(found.heat[:2, :2], lost / np.array([[1, 2], [2, 4]]))
+    assert np.allclose(found.heat[2:], 0)
+
+
+def test_explain_draws_one_picture_and_refuses_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: np.ndarray):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "both").mkdir()
+    for index in range(2):
+        Image.fromarray(images[index, 0]).save(f"both/{index}.png")
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(explain_command)
+    done = CliRunner().invoke(app, ["both/0.png", "--class", "bag", "-o", "heat.png"])
+    assert done.exit_code == 0, done.output
+    assert "what Bag (" in done.output
+    with Image.open("heat.png") as drawn:
+        assert drawn.size[0] > 500
+    for wrong, match in ((["both"], "is 2 pictures"), (["both/0.png", "-o", "x.jpg"], "ends in .png"),
+                         (["both/0.png", "--class", "sock"], "there is no class 'sock'")):  # fmt: skip
+        with pytest.raises(UserError, match=match):
+            raise CliRunner().invoke(app, wrong).exception or AssertionError
+
+
 def test_inference_needs_no_torch():
     code = (
-        "import sys, cnnlab.inference.predict, cnnlab.page.card, cnnlab.inference.speed\n"
+        "import sys, cnnlab.inference.explain, cnnlab.inference.predict, cnnlab.page.card, cnnlab.inference.speed\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'onnx', 'pydantic', 'dvc'} & set(sys.modules)\n"
         "print(sorted(heavy))"
     )

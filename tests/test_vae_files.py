@@ -84,6 +84,10 @@ def test_the_files_answer_as_torch_and_hold_the_contract(files):
     (image,), (z,) = encoder.session.get_inputs(), decoder.session.get_inputs()
     assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [1, 28, 28])
     assert (z.name, z.type, z.shape[1:]) == ("z", "tensor(float)", [4])
+    for data in (encoder_bytes, decoder_bytes):
+        model = onnx.load_from_string(data)
+        assert [(item.domain, item.version) for item in model.opset_import] == [("", 13)]
+        assert model.ir_version <= 8
     assert decoder.images(np.zeros((3, 4))).shape == (3, 1, 28, 28)
     assert decoder.images(np.zeros((3, 4))).dtype == np.uint8
     assert decoder.logits(np.zeros((3, 4))).shape == (3, 1, 32, 32)

@@ -3,6 +3,8 @@
 import typer
 
 from cnnlab.cli.check import check
+from cnnlab.cli.explain import explain
+from cnnlab.cli.export import export
 from cnnlab.cli.features import features
 from cnnlab.cli.interpolate import interpolate
 from cnnlab.cli.models import models
@@ -19,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (predict, project, features, sample, reconstruct, interpolate, models, sweep, check):
+for command in (predict, explain, project, features, sample, reconstruct, interpolate, models, export, sweep, check):
     app.command()(command)
 
 

@@ -34,7 +34,7 @@ def predict(
     from cnnlab.inference.predict import predict as answers
     from cnnlab.inference.session import Model
 
-    network = Model.load(model or _default_model())
+    network = Model.load(model or default_model())
     table = _Table(min(top, len(network.class_names)), max(map(len, network.class_names)))
     failed = False
     for result in answers(network, find(pictures), top=top, batch=batch, invert=not no_invert):
@@ -47,7 +47,8 @@ def predict(
         raise typer.Exit(1)
 
 
-def _default_model() -> Path:
+def default_model() -> Path:
+    """The trained mynet, or the network that ships with cnnlab, which a line on standard error then says."""
     from cnnlab.core import artifacts
     from cnnlab.inference.session import default_model_path
 

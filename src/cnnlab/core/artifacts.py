@@ -34,6 +34,11 @@ def onnx_path(architecture: str, kind: Literal["", "features", "int8"] = "") -> 
     return Path("models") / (f"{architecture}.{kind}.onnx" if kind else f"{architecture}.onnx")
 
 
+def sidecar_path(architecture: str) -> Path:
+    """What a program needs to use a network's exported files, for readers that cannot see their metadata."""
+    return Path("models") / f"{architecture}.json"
+
+
 def metrics_path(group: str, name: str) -> Path:
     """metrics/GROUP/NAME.json: flat, deterministic; wall-clock figures go to the group `timing`."""
     return Path("metrics") / group / f"{name}.json"

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 
 from cnnlab.core.datasets import Split
-from cnnlab.core.metrics import calibration_error
+from cnnlab.core.metrics import calibration_error, softmax
 from cnnlab.core.split import stratified_split
 from cnnlab.export.convert import stamp, to_features, to_lean
-from cnnlab.export.optimise import fill_blocks
 from cnnlab.export.parity import check_parity
+from cnnlab.export.portable import make_portable
 from cnnlab.export.quantise import calibration_pictures, quantise
+from cnnlab.export.sidecar import sidecar
 from cnnlab.inference import Model, session_of
 from cnnlab.inference.calibration import fit_novelty, fit_temperature, is_novel, object_share
 from cnnlab.models.blocks import embed_layers, map_layers
@@ -21,12 +23,13 @@ from cnnlab.models.summary import layer_table
 
 @dataclass(frozen=True)
 class Bundle:
-    """The three files' bytes, and the figures of the export."""
+    """The three files' bytes, the figures of the export, and what ARCH.json says of the files."""
 
     lean: bytes
     features: bytes
     int8: bytes
     metrics: dict[str, Any]
+    sidecar: dict[str, Any]
 
 
 def make_bundle(classifier: Classifier, split: Split) -> Bundle:
@@ -38,20 +41,19 @@ def make_bundle(classifier: Classifier, split: Split) -> Bundle:
     train_index, validation_index = _split(classifier, split.labels)
     images, labels = split.images[validation_index], split.labels[validation_index]
     train = split.images[train_index]
+    lean, features = to_lean(classifier), to_features(classifier)
+    int8 = quantise(lean, calibration_pictures(train, classifier.meta["seed"]))
+    for model in (lean, features, int8):
+        make_portable(model)
     facts = _facts(classifier) | {"object_share": object_share(train) if classifier.meta["light_on_dark"] else None}
-    unfitted = facts | {"temperature": 1.0, "novelty": {}}
-    converted, tapped = to_lean(classifier), to_features(classifier)
-    small = quantise(converted, calibration_pictures(train, classifier.meta["seed"]))
-    fill_blocks(converted)
-    lean, features = (_open(stamp(model, unfitted)) for model in (converted, tapped))
-    logits, figures = check_parity(classifier, lean, features, images)
+    logits, parity = check_parity(classifier, _open(lean, facts), _open(features, facts), images)
+    int8_logits = _open(int8, facts).logits(images)
     fitted = facts | _fitted(train, images, labels, logits)
-    quantised = _open(stamp(small, unfitted | {"precision": "int8"}))
-    int8_logits = quantised.logits(images)
     int8_fitted = facts | _fitted(train, images, labels, int8_logits) | {"precision": "int8"}
-    files = stamp(converted, fitted), stamp(tapped, fitted), stamp(small, int8_fitted)
-    figures |= _figures(facts, files, images, labels, (logits, int8_logits), (fitted, int8_fitted))
-    return Bundle(*files, figures)
+    files = stamp(lean, fitted), stamp(features, fitted), stamp(int8, int8_fitted)
+    metas = fitted, int8_fitted
+    figures = _figures(files, images, labels, (logits, int8_logits), metas)
+    return Bundle(*files, parity | figures, sidecar(files, metas, len(labels)))
 
 
 def _split(classifier: Classifier, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,16 +73,22 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
     rows, taps = layer_table(network, tuple(meta["shape"])), network.tap_names(meta["shape"])
     kept = ("architecture", "dataset", "class_names", "shape", "mean", "std", "settings", "options", "seed", "licence",
             "light_on_dark", "validation_share")  # fmt: skip
-    return {key: meta[key] for key in kept} | {
-        "title": network.title,
-        "embed_layers": embed_layers(taps),
-        "map_layers": map_layers(taps),
-        "first_convolution": network.first_convolution,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "multiply_adds": sum(row.multiply_adds for row in rows),
-        "held_out": _held_out(classifier),
-        "precision": "float32",
-    }
+    return (
+        {key: meta[key] for key in kept}
+        | {
+            "title": network.title,
+            "names": str(dict(enumerate(meta["class_names"]))),  # these three as Ultralytics' readers look for them
+            "task": "classify",
+            "imgsz": list(meta["shape"][1:]),
+            "embed_layers": embed_layers(taps),
+            "map_layers": map_layers(taps),
+            "first_convolution": network.first_convolution,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "multiply_adds": sum(row.multiply_adds for row in rows),
+            "held_out": _held_out(classifier),
+            "precision": "float32",
+        }
+    )
 
 
 def _fitted(train: np.ndarray, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
@@ -93,7 +101,6 @@ def _fitted(train: np.ndarray, images: np.ndarray, labels: np.ndarray, logits: n
 
 
 def _figures(
-    facts: dict[str, Any],
     files: tuple[bytes, bytes, bytes],
     images: np.ndarray,
     labels: np.ndarray,
@@ -103,8 +110,8 @@ def _figures(
     """The deterministic figures of the export."""
     full, int8 = fitted
     return {
-        "parameters": facts["parameters"],
-        "multiply_adds": facts["multiply_adds"],
+        "parameters": full["parameters"],
+        "multiply_adds": full["multiply_adds"],
         "onnx_bytes": len(files[0]),
         "features_bytes": len(files[1]),
         "int8_bytes": len(files[2]),
@@ -113,14 +120,14 @@ def _figures(
         "int8_accuracy_lost": full["validation_accuracy"] - int8["validation_accuracy"],
         "temperature": full["temperature"],
         "int8_temperature": int8["temperature"],
-        "calibration_error": calibration_error(_open(files[0]).probabilities(logits[0]), labels),
-        "int8_calibration_error": calibration_error(_open(files[2]).probabilities(logits[1]), labels),
+        "calibration_error": calibration_error(softmax(logits[0], full["temperature"]), labels),
+        "int8_calibration_error": calibration_error(softmax(logits[1], int8["temperature"]), labels),
         "novelty_alarms": float(is_novel(full["novelty"], images, logits[0]).mean()),
-        "held_out": facts["held_out"],
+        "held_out": full["held_out"],
         "n_validation": len(labels),
-        "seed": facts["seed"],
+        "seed": full["seed"],
     }
 
 
-def _open(data: bytes) -> Model:
-    return Model.of(session_of(data, "the exported file"), "the exported file")
+def _open(model: onnx.ModelProto, meta: dict[str, Any]) -> Model:
+    return Model(session_of(model.SerializeToString(), "the exported file"), meta)

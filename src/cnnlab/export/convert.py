@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import onnx
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.export.optimise import activate_before_pooling, crop_kernels
+from cnnlab.export.portable import pad_channels
 from cnnlab.inference.session import encode
 from cnnlab.models.classifier import Classifier
 
@@ -55,20 +57,22 @@ def to_lean(classifier: Classifier) -> onnx.ModelProto:
     model = _convert(_Lean(classifier), classifier.meta["shape"], ["logits"])
     activate_before_pooling(model.graph)
     crop_kernels(model)
+    pad_channels(model)
     return model
 
 
 def to_features(classifier: Classifier) -> onnx.ModelProto:
     """uint8 image → logits and one output for each tap, under the tap's own name ("final" repeats the logits)."""
-    return _convert(
-        _Features(classifier),
-        classifier.meta["shape"],
-        ["logits", *classifier.network.tap_names(classifier.meta["shape"])],
-    )
+    shape = classifier.meta["shape"]
+    model = _convert(_Features(classifier), shape, ["logits", *classifier.network.tap_names(shape)])
+    crop_kernels(model)
+    pad_channels(model)
+    return model
 
 
 def stamp(model: onnx.ModelProto, meta: dict[str, Any]) -> bytes:
-    """Write the metadata into the model, check the whole, and give the file's bytes."""
+    """Write the metadata and the maker's name into the model, check the whole, and give the file's bytes."""
+    model.producer_name, model.producer_version = "cnnlab", version("cnnlab")
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, dict(sorted(encode(meta).items())))
     onnx.checker.check_model(model, full_check=True)
@@ -82,7 +86,8 @@ def convert(module: nn.Module, example: Tensor, input_name: str, outputs: list[s
     """
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what torch deprecates inside its own exporter
+        for category in (DeprecationWarning, FutureWarning):  # what torch deprecates inside its own exporter
+            warnings.simplefilter("ignore", category)
         program = torch.onnx.export(
             module.eval(),
             (example,),
@@ -90,6 +95,7 @@ def convert(module: nn.Module, example: Tensor, input_name: str, outputs: list[s
             input_names=[input_name],
             output_names=outputs,
             dynamic_shapes=({0: batch},),
+            opset_version=18,  # the exporter's own; export.portable goes on from there
             verbose=False,
         )
     assert program is not None

@@ -59,19 +59,28 @@ def _torch_logits(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _compare(where: str, expected: np.ndarray, found: np.ndarray) -> float:
-    """The largest difference relative to max(1, |logit|); UserError where it or a clear winner is off."""
-    difference = np.abs(expected - found) / np.maximum(1, np.abs(expected))
+def difference(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference, relative to max(1, |expected|); NaN where there is one."""
+    return float((np.abs(expected - found) / np.maximum(1, np.abs(expected))).max())
+
+
+def other_winners(expected: np.ndarray, found: np.ndarray, clear: float) -> int:
+    """How many rows have their largest value elsewhere, of those whose top two expected values differ by more."""
     top = np.sort(expected, axis=1)
-    clear = top[:, -1] - top[:, -2] > CLEAR
-    other = int((expected.argmax(axis=1) != found.argmax(axis=1))[clear].sum())
-    if other or not (difference < TOLERANCE).all():  # a comparison with NaN is false
+    sure = top[:, -1] - top[:, -2] > clear
+    return int((expected.argmax(axis=1) != found.argmax(axis=1))[sure].sum())
+
+
+def _compare(where: str, expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference of a logit; UserError where it or a clear winner is off."""
+    worst, others = difference(expected, found), other_winners(expected, found, CLEAR)
+    if others or not worst < TOLERANCE:  # a comparison with NaN is false
         raise UserError(
             f"the exported file does not answer as torch does ({where}): logits differ by up to "
-            f"{np.max(difference):.2g} of max(1, |logit|), {TOLERANCE:g} is allowed, and {other} of {len(found)} "
+            f"{worst:.2g} of max(1, |logit|), {TOLERANCE:g} is allowed, and {others} of {len(found)} "
             "pictures get another class; export with the versions in constraints.txt."
         )
-    return float(difference.max())
+    return worst
 
 
 def _compare_taps(classifier: Classifier, features: Model, images: np.ndarray) -> float:
@@ -81,11 +90,12 @@ def _compare_taps(classifier: Classifier, features: Model, images: np.ndarray) -
     (found,) = features.outputs(images, list(taps), batch=len(images))
     worst = 0.0
     for name, expected in taps.items():
-        difference = float(np.abs(expected - found[name]).max() / max(1.0, float(np.abs(expected).max())))
-        if not difference < TOLERANCE:
+        scale = max(1.0, float(np.abs(expected).max()))
+        largest = float(np.abs(expected - found[name]).max()) / scale
+        if not largest < TOLERANCE:
             raise UserError(
-                f"the features file's {name} differs from torch's by {difference:.2g} of its largest value, "
+                f"the features file's {name} differs from torch's by {largest:.2g} of its largest value, "
                 f"{TOLERANCE:g} is allowed; export with the versions in constraints.txt."
             )
-        worst = max(worst, difference)
+        worst = max(worst, largest)
     return worst

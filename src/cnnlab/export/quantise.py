@@ -11,6 +11,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from cnnlab.core.split import choose
+
 CALIBRATION_PICTURES = 512
 BATCH = 64
 
@@ -68,6 +70,5 @@ def _quiet() -> Iterator[None]:
 
 def calibration_pictures(images: np.ndarray, seed: int) -> np.ndarray:
     """At most 512 of the training pictures, drawn with `seed`, in the order of the data."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    chosen = np.argsort(generator.random(len(images)), kind="stable")[:CALIBRATION_PICTURES]
+    chosen = choose(np.random.Generator(np.random.PCG64(seed)), len(images), CALIBRATION_PICTURES)
     return np.ascontiguousarray(images[np.sort(chosen)])

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from cnnlab.core.errors import UserError
 from cnnlab.core.metrics import softmax
 
 # metadata_props holds strings: these keys are plain text, every other key is JSON.
-TEXT_KEYS = frozenset({"architecture", "title", "dataset", "licence", "first_convolution", "precision"})
+TEXT_KEYS = frozenset(
+    {"architecture", "title", "dataset", "licence", "first_convolution", "precision", "names", "task"}
+)
 NEEDED_KEYS = frozenset({"class_names", "dataset", "architecture", "shape", "temperature", "novelty", "object_share"})
 # What the metadata must be for `predict` to trust them; a foreign file may say anything.
 RIGHT_VALUES: dict[str, Callable[[Any], bool]] = {
@@ -117,6 +120,8 @@ class Model:
         fits = session.get_inputs()[0].shape[1:] == meta["shape"] and isinstance(meta["class_names"], list)
         if not fits or session.get_outputs()[0].shape[1:] != [len(meta["class_names"])]:
             raise UserError(f"{name}: its metadata do not fit its network: export it again with `dvc repro`.")
+        if isinstance(size := session.get_inputs()[0].shape[0], int):
+            raise UserError(f"{name} takes exactly {size} pictures at a time: use the file that takes any number.")
         check_values(meta, sorted(NEEDED_KEYS & RIGHT_VALUES.keys()), name)
         return cls(session, meta)
 
@@ -188,6 +193,16 @@ def decode(properties: dict[str, str], name: str) -> dict[str, Any]:
                 raise UserError(f"{name}: the metadata {key} is not JSON: export it again.") from None
             meta[key] = text
     return meta
+
+
+def class_index(names: Sequence[str], name: str) -> int:
+    """Which of `names` is called so, in any case of letters; UserError with the names where there is none."""
+    folded = {known.casefold(): index for index, known in enumerate(names)}
+    if name.casefold() not in folded:
+        near = get_close_matches(name.casefold(), folded, n=1)
+        hint = f" did you mean {names[folded[near[0]]]!r}?" if near else ""
+        raise UserError(f"there is no class {name!r};{hint} known are {', '.join(names)}.")
+    return folded[name.casefold()]
 
 
 def check_values(meta: dict[str, Any], keys: Iterable[str], name: str) -> None:

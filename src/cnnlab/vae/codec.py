@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 
 from cnnlab.core.errors import UserError
-from cnnlab.inference.session import check_values, decode, open_session
+from cnnlab.inference.session import check_values, class_index, decode, open_session
 from cnnlab.vae.densities import Gaussian, Mixture
 
 BATCH = 256
@@ -75,12 +74,7 @@ class Decoder(_Part):
         names = self.class_names
         if not names:
             raise UserError(f"{self.meta['dataset']} has no classes to choose from: leave out --class.")
-        folded = {known.casefold(): index for index, known in enumerate(names)}
-        if name.casefold() not in folded:
-            near = get_close_matches(name.casefold(), folded, n=1)
-            hint = f" did you mean {names[folded[near[0]]]!r}?" if near else ""
-            raise UserError(f"there is no class {name!r};{hint} known are {', '.join(names)}.")
-        return folded[name.casefold()]
+        return class_index(names, name)
 
     def gaussians(self) -> list[Gaussian]:
         """The Gaussians fitted to each class's codes, in the order of the class names."""

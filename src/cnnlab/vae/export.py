@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from cnnlab.core.errors import UserError
 from cnnlab.export.convert import convert, stamp
+from cnnlab.export.parity import TOLERANCE, difference
+from cnnlab.export.portable import make_portable
 from cnnlab.inference.calibration import object_share
 from cnnlab.inference.session import session_of
 from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians
@@ -17,7 +19,6 @@ from cnnlab.vae.densities import fit_gaussians, fit_mixture
 from cnnlab.vae.measure import binarised
 from cnnlab.vae.model import VAE
 
-TOLERANCE = 1e-4  # times max(1, |value|)
 PARITY_PICTURES = 200
 PARITY_BATCHES = (1, 3, 64)
 
@@ -52,6 +53,8 @@ def to_onnx(
     vae = vae.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     encoder = convert(_Encoder(vae), torch.zeros((2, *vae.shape), dtype=torch.uint8), "image", ["mean", "logvar"])
     decoder = convert(_Decoder(vae), torch.zeros(2, vae.z_dim), "z", ["image", "logits"])
+    for model in (encoder, decoder):
+        make_portable(model)
     meta = meta | {"borders": list(vae.borders), "log_scale": vae.log_scale.item()}
     if meta["light_on_dark"]:
         meta |= {"object_share": object_share(images)}
@@ -94,8 +97,8 @@ def check_parity(vae: VAE, encoder: bytes, decoder: bytes, images: np.ndarray, s
         for start in range(0, len(few), batch):
             part = slice(start, start + batch)
             found = coder.codes(few[part])
-            worst_code = max(worst_code, _difference(mean[part], found[0]), _difference(logvar[part], found[1]))
-            worst_logit = max(worst_logit, _difference(logits[part].numpy(), painter.logits(z[part])))
+            worst_code = max(worst_code, difference(mean[part], found[0]), difference(logvar[part], found[1]))
+            worst_logit = max(worst_logit, difference(logits[part].numpy(), painter.logits(z[part])))
             worst_pixel = max(worst_pixel, float(np.abs(pixels[part] - painter.images(z[part])).max()))
     if not (worst_code < TOLERANCE and worst_logit < TOLERANCE and worst_pixel <= 1):
         raise UserError(
@@ -122,7 +125,3 @@ def _torch_codes(vae: VAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _power_of_ten(value: float) -> float:
     """The smallest power of ten that is no less; 0 for 0."""
     return float(f"1e{math.ceil(math.log10(value))}") if value else 0.0
-
-
-def _difference(expected: np.ndarray, found: np.ndarray) -> float:
-    return float((np.abs(expected - found) / np.maximum(1, np.abs(expected))).max())

@@ -1,0 +1,45 @@
+"""`cnnlab explain`: which parts of a picture the answer rests on, drawn as a heat map."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def explain(
+    picture: Annotated[str, typer.Argument(help="a file, or - for a picture on standard input", metavar="PICTURE")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="an exported .onnx file [default: models/mynet.onnx, or the network that ships with cnnlab]"),
+    ] = None,
+    class_name: Annotated[
+        str, typer.Option("--class", metavar="NAME", help="ask for this class [default: the network's answer]")
+    ] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="the picture to write, .png")] = Path("explain.png"),
+    no_invert: Annotated[
+        bool, typer.Option("--no-invert", help="leave a picture on a light background as it is")
+    ] = False,
+) -> None:
+    """Draw what the answer for a picture rests on: red where covering it makes the class less likely."""
+    from cnnlab.cli.inputs import read_pictures
+    from cnnlab.cli.predict import default_model
+    from cnnlab.core.artifacts import write_figure
+    from cnnlab.core.errors import UserError
+    from cnnlab.figures.explanation import heat_map
+    from cnnlab.inference.explain import explain as explained
+    from cnnlab.inference.session import Model, class_index
+
+    if output.suffix.lower() != ".png":
+        raise UserError(f"{output}: the heat map goes to a file that ends in .png.")
+    network = Model.load(model or default_model())
+    label = class_index(network.class_names, class_name) if class_name else None
+    found = read_pictures(network, [picture], invert=not no_invert)
+    if len(found.images) > 1:
+        raise UserError(f"{picture} is {len(found.images)} pictures: explain one at a time.")
+    answer = explained(network, found.images[0], label)
+    name = network.class_names[answer.label]
+    write_figure(output, heat_map(found.images[0], answer.heat, f"{name} {answer.probability:.3f}"))
+    print(
+        f"{output}: what {name} ({answer.probability:.3f}) rests on; covering the reddest spot takes "
+        f"{max(0.0, answer.heat.max()):.2f} nats off its log-probability."
+    )
