@@ -1,5 +1,7 @@
 """Opening exported files, with the network that ships in the package: what is refused, and what batches do."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -156,9 +158,10 @@ def linear(weights: np.ndarray, **meta) -> Model:
 
     class Session:
         def run(self, names, inputs):
-            return [inputs["image"].reshape(len(inputs["image"]), -1) @ weights.T]
+            return [inputs["image"].astype(np.float32).reshape(len(inputs["image"]), -1) @ weights.T]
 
-    made = Model(Session(), {"shape": [1, 8, 8], "class_names": ["a", "b"], "temperature": 2.0} | meta)  # pyright: ignore
+    shape = list(meta.pop("shape", (1, 8, 8)))
+    made = Model(Session(), {"shape": shape, "class_names": ["a"] * len(weights), "temperature": 2.0} | meta)  # pyright: ignore
     made.__dict__["output_names"] = ("logits",)
     return made
 
@@ -189,6 +192,46 @@ def test_a_heat_map_by_hand():
     lost = np.log(1 / (1 + np.exp(-1))) - np.log(1 / 2)
     assert np.allclose(found.heat[:2, :2], lost / np.array([[1, 2], [2, 4]]))
     assert np.allclose(found.heat[2:], 0)
+
+
+PAGE = """
+import { readFileSync } from "node:fs";
+const { script, pixels, weights, share } = JSON.parse(readFileSync(0, "utf8"));
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+const network = { shape: [2, 9, 10], temperature: 2, class_names: ["a", "b", "c"], object_share: share };
+const logitsOf = async (batch, n) => Float32Array.from({ length: n * 3 }, (_, i) =>
+  weights[i % 3].reduce((sum, w, j) => sum + w * batch[Math.floor(i / 3) * 180 + j], 0));
+const occlude = new Function("mean", "network", "logitsOf", `${script}; return occlude;`)(mean, network, logitsOf);
+const sum = Array(90).fill(0), covers = Array(90).fill(0);
+for (let next = 0; next !== null; ) {
+  const part = await occlude({ pixels: Uint8Array.from(pixels), label: 1, from: next });
+  part.patches.forEach(([top, left, bottom, right], i) => {
+    for (let y = top; y < bottom; y++)
+      for (let x = left; x < right; x++) { sum[y * 10 + x] += part.drops[i]; covers[y * 10 + x]++; }
+  });
+  next = part.next;
+}
+console.log(JSON.stringify(sum.map((value, i) => value / covers[i])));
+"""
+
+
+@pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="node and npm are not installed")
+@pytest.mark.parametrize("share", [1.0, None])
+def test_the_page_finds_the_same_heat(share: float | None):
+    generator = np.random.default_rng(0)
+    weights = generator.normal(0, 0.01, (3, 180)).astype(np.float32)
+    pixels = generator.integers(0, 256, (2, 9, 10), dtype=np.uint8)
+    script = (Path(explain.__code__.co_filename).parents[1] / "page/assets/explain.js").read_text()
+    told = {"script": script, "pixels": pixels.ravel().tolist(), "weights": weights.tolist(), "share": share}
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", PAGE],
+        input=json.dumps(told),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = explain(linear(weights, object_share=share, shape=pixels.shape), pixels, label=1).heat
+    assert np.allclose(np.array(json.loads(done.stdout)).reshape(9, 10), expected, atol=1e-4)
 
 
 def test_explain_draws_one_picture_and_refuses_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: np.ndarray):
