@@ -113,7 +113,9 @@ def traced(project, trace) -> dict[str, Traced]:
                 deps={dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)},
                 outs={out.def_path for out in stage.outs},
                 params=set(chain.from_iterable(settings)),
-                flags={word.removeprefix("--") for word in command if word.startswith("--")},
+                # A network's options are flags of its command: dvc.yaml reads them from its block, or LeNet's switches.
+                flags={word.removeprefix("--") for word in command if word.startswith("--")}
+                | {f"models.{word}.options" for word in command},
                 opened=set(filter(None, (place(name, project) for name in found["opened"]))),
                 read=set(found["settings"]),
                 tables=set(found["tables"]),
