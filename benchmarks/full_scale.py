@@ -22,10 +22,11 @@ import typer
 
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import UserError, run_command
-from cnnlab.study.runs import Setting, Variant, run_seed
+from cnnlab.study.runs import Setting, Variant, run_seeds
 from cnnlab.training.classification import ClassifierTask, train_classifier
-from cnnlab.training.devices import choose_device, describe
-from cnnlab.training.loop import Row, evaluate
+from cnnlab.training.devices import choose_device, describe, tune_process
+from cnnlab.training.loop import evaluate
+from cnnlab.training.steps import Row
 
 SIGMOID = {"act": "sigmoid", "norm": "none", "pool": "avg", "kernel_size": 5, "channels": [6, 16]}
 BEST = SIGMOID | {"act": "relu", "norm": "batch", "pool": "max"}
@@ -78,6 +79,7 @@ def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
     architecture, recipe, options, changes = RUNS[name]
     run = getattr(settings.models[architecture], recipe).full.model_copy(update=changes)
     device = choose_device(device_name)
+    tune_process(device)
     trained = train_classifier(
         architecture,
         settings.models[architecture].options | options,
@@ -109,9 +111,12 @@ def _ablation_record(name: str, seed: int, device_name: str) -> dict[str, Any]:
     start = settings.baselines[baseline]
     info, train = datasets.load_info("fashion_mnist"), datasets.load_split("fashion_mnist", "train")
     protocol = start.full.model_copy(update={"validates": start.full.validates or bool(rate)})
-    setting = Setting(info, train, protocol, settings.validation_share, choose_device(device_name))
+    device = choose_device(device_name)
+    tune_process(device)
+    setting = Setting(info, train, protocol, settings.validation_share, device)
     described = Variant(f"full-{variant}", baseline, start.options | change)
-    run = run_seed(described, setting, datasets.load_split("fashion_mnist", "test"), seed, float(rate or 0) or None)
+    test = datasets.load_split("fashion_mnist", "test")
+    (run,) = run_seeds(described, setting, test, [seed], float(rate or 0) or None)
     record = {
         "run": name,
         "seed": seed,

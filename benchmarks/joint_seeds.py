@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from cnnlab import models
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
-from cnnlab.training.devices import choose_device
+from cnnlab.training.devices import tune_process
 from cnnlab.training.recipe import make_optimizer
 
 BATCH, PICTURES, RATE = 256, 8192, 0.9
@@ -36,7 +36,7 @@ def main(
     output: Path = typer.Option(Path("benchmarks/results/joint_seeds.json"), help="where the figures go"),
 ) -> None:
     """Time the forms and keep examples a second and ratios."""
-    choose_device("cpu")
+    tune_process(torch.device("cpu"))
     table = {}
     for count in map(int, seeds.split(",")):
         best = {"in turn": float("inf"), "stacked": float("inf"), "a process each": float("inf")}
@@ -91,15 +91,13 @@ def _train(network: nn.Module, steps: int) -> float:
     """Seconds of a network's steps by itself."""
     images, labels = _pictures()
     optimizer = make_optimizer(network, "plain", 0.0)
-    for group in optimizer.param_groups:
-        group["lr"] = RATE
     begun = time.perf_counter()
     for step in range(steps):
         part = _part(step)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         some = images[part].contiguous(memory_format=torch.channels_last)
         F.cross_entropy(network(some), labels[part]).backward()
-        optimizer.step()
+        optimizer.step(RATE)
     return time.perf_counter() - begun
 
 
@@ -114,7 +112,7 @@ def _seed(seed: int, steps: int) -> None:
 
 
 def _one_thread() -> None:
-    choose_device("cpu")
+    tune_process(torch.device("cpu"))
     torch.set_num_threads(1)
     _pictures()
 

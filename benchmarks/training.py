@@ -38,7 +38,7 @@ from cnnlab.core.errors import UserError, run_command
 from cnnlab.core.params import Precision
 from cnnlab.models import small_maps
 from cnnlab.training import classification, loop
-from cnnlab.training.devices import choose_device, describe
+from cnnlab.training.devices import choose_device, describe, tune_process
 
 BATCH = 256
 TRAIN = {"lenet": 60_000, "mynet": 20_000, "vgg": 20_000, "nin": 5_120}  # pictures an epoch; the others as below
@@ -106,6 +106,7 @@ def _our_seconds(name: str, count: int, epochs: int, device_name: str, precision
     parts = np.arange(len(train.labels)), np.arange(len(train.labels), len(both.labels))
     classification.stratified_split = lambda *_: parts  # the last ones are measured on
     device, options = choose_device(device_name), params.load().options(name)
+    tune_process(device)
     begun = time.perf_counter()
     with contextlib.redirect_stderr(io.StringIO()):
         trained = classification.train_classifier(

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from cnnlab import models
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
-from cnnlab.training.devices import choose_device
+from cnnlab.training.devices import tune_process
 from cnnlab.training.recipe import make_optimizer
 
 BATCH, PICTURES = 256, 4096
@@ -35,7 +35,7 @@ def main(
     output: Path = typer.Option(Path("benchmarks/results/training_forms.json"), help="where the figures go"),
 ) -> None:
     """Time every form of every network and keep examples a second and ratios."""
-    choose_device("cpu")
+    tune_process(torch.device("cpu"))
     if threads:
         torch.set_num_threads(threads)
     split = datasets.load_split("fashion_mnist", "train")
@@ -95,18 +95,16 @@ def _step(
 ) -> Step:
     network: Any = _network(name).to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
     optimizer = make_optimizer(network, "plain", 0.0)
-    for group in optimizer.param_groups:
-        group["lr"] = 0.01
     forward = torch.compile(network) if compiled else network
 
     def step(images: Tensor, labels: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         for first in range(0, len(images), part):
             some = images[first : first + part].contiguous(memory_format=memory_format)
             with torch.autocast("cpu", precision, enabled=precision != torch.float32):
                 logits = forward(some)
             (F.cross_entropy(logits.float(), labels[first : first + part]) * (part / BATCH)).backward()
-        optimizer.step()
+        optimizer.step(0.01)
 
     return step
 

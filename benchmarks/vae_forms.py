@@ -19,7 +19,7 @@ import typer
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import run_command
-from cnnlab.training.devices import choose_device, describe
+from cnnlab.training.devices import choose_device, describe, tune_process
 from cnnlab.training.loop import evaluate
 from cnnlab.training.trained import Trained
 from cnnlab.vae.likelihoods import pixel_entropy
@@ -47,6 +47,7 @@ def main(
     run = settings.vae.quick.model_copy(update={key: value for key, value in wished.items() if value})
     info, train, test = _read(data)
     device = choose_device(settings.device)
+    tune_process(device)
     records = json.loads(output.read_text()) if output.exists() else []
     chosen = []
     for form in forms.split(","):

@@ -5,7 +5,7 @@ import typer
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
 from cnnlab.study.runs import Setting, Variant, run_variant
-from cnnlab.training.devices import choose_device
+from cnnlab.training.devices import choose_device, tune_process
 
 
 def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -> None:
@@ -15,7 +15,9 @@ def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -
     start = settings.baselines[ablation.baseline]
     protocol = start.at(settings.budget)
     info, train = datasets.load_info(settings.dataset), datasets.load_split(settings.dataset, "train")
-    setting = Setting(info, train, protocol, settings.held_out, choose_device(settings.device), settings.precision)
+    device = choose_device(settings.device)
+    tune_process(device)
+    setting = Setting(info, train, protocol, settings.held_out, device, settings.precision)
     variant = Variant(f"ablation-{name}", ablation.baseline, start.options | ablation.change)
     runs = run_variant(variant, setting, datasets.load_split(settings.dataset, "test"))
     figures = runs.figures() | {

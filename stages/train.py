@@ -9,14 +9,15 @@ from cnnlab.core.errors import run_command
 from cnnlab.models.classifier import save_classifier
 from cnnlab.training import parallel
 from cnnlab.training.classification import train_classifier
-from cnnlab.training.devices import choose_device, describe
+from cnnlab.training.devices import choose_device, describe, tune_process
 
 
 def main(context: typer.Context, architecture: str) -> None:
     """Read the training part of the data, train, write weights, curve and figures."""
     settings = params.load()
     wanted = choose_device(settings.device)
-    parallel.launch(settings.train.processes)
+    parallel.launch(settings.train.processes, wanted)
+    tune_process(wanted)
     curve = artifacts.curve_path(architecture)
     with parallel.joined(wanted) as device:
         trained = train_classifier(

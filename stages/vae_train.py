@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
-from cnnlab.training.devices import choose_device, describe
+from cnnlab.training.devices import choose_device, describe, tune_process
 from cnnlab.vae.model import save_vae
 from cnnlab.vae.training import train_vae
 
@@ -13,6 +13,7 @@ def main() -> None:
     """Read the training part of data/vae, train, write weights, curve and figures."""
     settings = params.load()
     device = choose_device(settings.device)
+    tune_process(device)
     trained = train_vae(
         replace(datasets.load_info("vae"), name=settings.vae.dataset),
         datasets.load_split("vae", "train"),
@@ -21,6 +22,7 @@ def main() -> None:
         seed=settings.seed,
         held_out=settings.validation_share,
         device=device,
+        precision=settings.precision,
         on_rows=lambda rows: artifacts.write_csv(artifacts.vae_plots_dir() / "curve.csv", rows),
     )
     save_vae(artifacts.model_path("vae"), trained.module, trained.meta)

@@ -135,9 +135,9 @@ def test_every_seed_is_trained_and_measured_at_both_rates(setting):
 def test_a_seed_that_was_finished_is_not_trained_again(setting, monkeypatch):
     test = load_sample()[1]
     variant = Variant("tried", "lenet", LENET)
-    first = runs.run_seed(variant, setting, test, 0)
+    (first,) = runs.run_seeds(variant, setting, test, [0])
     monkeypatch.setattr("cnnlab.training.loop._train_segment", lambda *_: pytest.fail("it trained again"))
-    again = runs.run_seed(variant, setting, test, 0)
+    (again,) = runs.run_seeds(variant, setting, test, [0])
     assert (again.hits == first.hits).all()
     assert again.figures == first.figures
 
@@ -145,14 +145,14 @@ def test_a_seed_that_was_finished_is_not_trained_again(setting, monkeypatch):
 def test_the_rate_is_chosen_where_no_test_picture_is_to_be_had(setting, monkeypatch):
     assert "test" not in inspect.signature(choose_rate).parameters
     held: list[float] = []
-    train = runs.train_classifier
+    train = runs.train_seeds
 
     def trained(*arguments, **keywords):
         result = train(*arguments, **keywords)
-        held.append(result.validation["accuracy"])
+        held.append(result[0].validation["accuracy"])
         return result
 
-    monkeypatch.setattr(runs, "train_classifier", trained)
+    monkeypatch.setattr(runs, "train_seeds", trained)
     rate, tries = choose_rate(Variant("tried", "lenet", LENET), setting)
     assert rate == setting.protocol.rates[int(np.argmax(held))]
     assert len(tries) == len(setting.protocol.rates)

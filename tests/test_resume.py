@@ -270,7 +270,9 @@ def key(tmp_path: Path, **changes) -> Path:
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            classification, "fit", lambda *_, checkpoint, **__: found.append(checkpoint.path) or loop.Progress()
+            classification,
+            "fit_jobs",
+            lambda jobs: [found.append(job.checkpoint.path) or loop.Progress() for job in jobs],
         )
         patch.setattr(classification, "evaluate", lambda *_: {})
         classification.train_classifier(

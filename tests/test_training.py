@@ -14,12 +14,13 @@ from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
 from cnnlab.core.params import Run
 from cnnlab.data.sample import load_sample
-from cnnlab.training import augment, loop
+from cnnlab.training import augment
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_classifier
 from cnnlab.training.devices import choose_precision
 from cnnlab.training.loop import Plan, evaluate, fit, segment_ends
 from cnnlab.training.recipe import peak_rate, rate_at
+from cnnlab.training.steps import steps_in_epoch
 
 
 class Toy:
@@ -29,6 +30,10 @@ class Toy:
         torch.manual_seed(0)
         self.module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.Linear(16, 2))
         self.augmented = []
+        self.precision = "float32"
+
+    def augment(self, images, generator):
+        return images
 
     def objective(self, images, labels, progress, generator):
         self.augmented.append(float(torch.rand(1, generator=generator)))
@@ -189,7 +194,7 @@ def test_a_loss_that_is_not_finite_names_run_epoch_step_and_rate(data):
 
 
 def test_a_last_batch_of_one_picture_is_left_out(data):
-    assert [loop.steps_in_epoch(n, 32) for n in (2, 31, 32, 33, 34, 64, 65, 66)] == [1, 1, 1, 1, 2, 2, 2, 3]
+    assert [steps_in_epoch(n, 32) for n in (2, 31, 32, 33, 34, 64, 65, 66)] == [1, 1, 1, 1, 2, 2, 2, 3]
     images, labels = data
     fit(Toy(), (images[:33], labels[:33]), None, plan(epochs=2, keep=None))  # batch normalisation would refuse it
 
@@ -264,8 +269,8 @@ layer = torch.nn.Linear(2, 2)
 optimizer = make_optimizer(layer, {recipe!r}, 0.1)
 before = layer.weight.clone()
 layer(torch.ones(1, 2)).sum().backward()
-optimizer.step()
-optimizer.zero_grad(set_to_none=True)
+optimizer.step(0.1)
+optimizer.zero_grad()
 optimizer.load_state_dict(optimizer.state_dict())
 assert (layer.weight != before).all()
 assert "torch._dynamo" not in sys.modules
@@ -280,11 +285,11 @@ assert "torch._dynamo" not in sys.modules
 @pytest.mark.parametrize(
     ("wanted", "native", "gains", "expected"),
     [
-        ("auto", True, True, torch.bfloat16),
-        ("auto", True, False, torch.float32),
-        ("auto", False, True, torch.float32),
-        ("float32", True, True, torch.float32),
-        ("bfloat16", False, False, torch.bfloat16),
+        ("auto", True, ("cpu",), "bfloat16"),
+        ("auto", True, ("cuda",), "float32"),
+        ("auto", False, ("cpu",), "float32"),
+        ("float32", True, ("cpu",), "float32"),
+        ("bfloat16", False, (), "bfloat16"),
     ],
 )
 def test_the_precision_is_a_fixed_rule(wanted, native, gains, expected, monkeypatch):
@@ -317,8 +322,8 @@ def test_freed_memory_is_not_faulted_in_again():
     """A step frees and takes the same megabytes again and again; a page that comes back costs microseconds."""
     code = """
 import resource, torch
-from cnnlab.training.devices import choose_device
-choose_device("cpu")
+from cnnlab.training.devices import tune_process
+tune_process(torch.device("cpu"))
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def step():
     kept = [torch.ones(2_000_000) for _ in range(4)]
@@ -337,10 +342,11 @@ def test_numbers_too_small_to_matter_count_as_zero():
     """The gradients of a network that does not start to learn would take a CPU a hundred times as long."""
     code = """
 import torch
-from cnnlab.training.devices import choose_device
+from cnnlab.training.devices import choose_device, tune_process
 tiny = torch.full((1000,), 1e-30)
+device = choose_device("cpu")
 assert (tiny * 1e-10).any()
-choose_device("cpu")
+tune_process(device)
 assert not (tiny * 1e-10).any()
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)

@@ -229,7 +229,8 @@ def test_flipping_mirrors_half_of_what_it_learns_from_and_nothing_that_it_measur
     images = torch.zeros(400, 1, 28, 28, dtype=torch.uint8)
     images[..., 0] = 255  # the left border; 2 pixels further in once padded
     task = VaeTask(vae, settings(flip=True))
-    task.objective(images, images, 0.0, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    task.objective(task.augment(images, generator), images, 0.0, generator)
     task.measure(images, images, torch.Generator())
     assert 0.4 < float(seen[0].mean()) < 0.6
     assert float(seen[1].mean()) == 1

@@ -27,6 +27,7 @@ class Nin(Network):
     """
 
     title = "NiN"
+    gains_from_bfloat16 = ("cpu", "cuda")  # the one network that is bound by memory on a GPU (modelled, not measured)
 
     def __init__(self, shape: Shape, classes: int, dropout: Probability = 0.5) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ Normalisation = Literal["none", "batch"]
 Pooling = Literal["avg", "max"]
 Budget = Literal["smoke", "quick", "full"]
 Recipe = Literal["modern", "plain"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 VaeDecoder = Literal["relu", "linear"]
 

@@ -73,7 +73,7 @@ class Network(nn.Module):
     """
 
     title: ClassVar[str]  # as the field writes it
-    gains_from_bfloat16: ClassVar[bool] = True  # multiplications outweigh the rest: trained so where the hardware can
+    gains_from_bfloat16: ClassVar[tuple[str, ...]] = ("cpu",)  # devices that train faster so, where they have it
 
     def features(self, x: Tensor, tap: Tap) -> Tensor:
         """The convolutional part: pictures [n, c, h, w] to feature maps [n, k, i, j]."""

@@ -1,6 +1,6 @@
 """The runs of one variant: each seed trained, then measured on the test set; rates chosen on validation alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,12 @@ from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import Precision, Protocol
 from cnnlab.models.classifier import Classifier
 from cnnlab.study.statistics import mean_and_spread
+from cnnlab.training import graph
 from cnnlab.training.checkpoint import Checkpoint
-from cnnlab.training.classification import train_classifier
-from cnnlab.training.loop import EVALUATION_BATCH, Row
+from cnnlab.training.classification import train_seeds
+from cnnlab.training.devices import room_for
+from cnnlab.training.loop import EVALUATION_BATCH
+from cnnlab.training.steps import Row
 from cnnlab.training.trained import Trained
 
 DEAD_SAMPLE = 5000  # training pictures on which a rectifier must be silent to count as dead
@@ -87,35 +90,47 @@ class VariantRuns:
 def run_variant(variant: Variant, setting: Setting, test: Split) -> VariantRuns:
     """Train every seed of the protocol, and once more at the variant's own best rate where rates are to be tried."""
     seeds = range(setting.protocol.seeds)
-    usual = [run_seed(variant, setting, test, seed) for seed in seeds]
+    usual = run_seeds(variant, setting, test, seeds)
     groups, checkpoints = {"": usual}, [run.checkpoint for run in usual]
     if setting.protocol.rates:
         rate, tries = choose_rate(variant, setting)
-        fair = usual if rate == usual[0].rate else [run_seed(variant, setting, test, seed, rate) for seed in seeds]
+        fair = usual if rate == usual[0].rate else run_seeds(variant, setting, test, seeds, rate)
         groups["fair_"] = fair
         checkpoints += tries + [run.checkpoint for run in fair]
     return VariantRuns(groups, checkpoints)
 
 
-def run_seed(variant: Variant, setting: Setting, test: Split, seed: int, rate: float | None = None) -> SeedRun:
-    """Train one seed, at `rate` or the protocol's own, and measure it on the test pictures.
+def run_seeds(
+    variant: Variant, setting: Setting, test: Split, seeds: Sequence[int], rate: float | None = None
+) -> list[SeedRun]:
+    """Train seeds, at `rate` or the protocol's own, and measure them on the test pictures.
 
-    A run that was finished before is taken from its checkpoint, until that is removed.
+    A GPU trains them together, anything else in turn. A run that was finished before is taken from its checkpoint,
+    until that is removed.
     """
-    trained = _train(variant, setting, seed, rate, validate=setting.protocol.validates or None)
+    groups = [seeds] if graph.serves(setting.device) else [[seed] for seed in seeds]
+    validate = setting.protocol.validates or None
+    return [
+        _measured(trained, setting, test)
+        for group in groups
+        for trained in _train(variant, setting, group, rate, validate)
+    ]
+
+
+@room_for("the network and the pictures that it is measured on")
+def _measured(trained: Trained[Classifier], setting: Setting, test: Split) -> SeedRun:
     figures = {name: value for name, value in trained.metrics().items() if name.startswith(("train_", "validation_"))}
     loss, hits = _measure(trained.module, test, setting.device)
     figures |= {"test_loss": loss, "test_accuracy": float(hits.mean())}
     figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
     figures |= dead_rectifiers(trained.module, setting.train.images[:DEAD_SAMPLE], setting.device)
-    used = trained.module.meta["settings"]["learning_rate"]
-    progress = trained.progress
-    return SeedRun(seed, used, progress.rows, figures, hits, trained.checkpoint, progress.timing())
+    used, progress = trained.module.meta["settings"]["learning_rate"], trained.progress
+    return SeedRun(trained.meta["seed"], used, progress.rows, figures, hits, trained.checkpoint, progress.timing())
 
 
 def choose_rate(variant: Variant, setting: Setting) -> tuple[float, list[Checkpoint]]:
     """Of the protocol's rates the one with the best validation accuracy, seed 0; the test set is not to be had here."""
-    tries = [(_train(variant, setting, 0, rate, validate=True), rate) for rate in setting.protocol.rates]
+    tries = [(_train(variant, setting, [0], rate, validate=True)[0], rate) for rate in setting.protocol.rates]
     best = max(tries, key=lambda tried: tried[0].validation["accuracy"])
     return best[1], [trained.checkpoint for trained, _ in tries]
 
@@ -156,15 +171,15 @@ def dead_rectifiers(classifier: Classifier, images: np.ndarray, device: torch.de
 
 
 def _train(
-    variant: Variant, setting: Setting, seed: int, rate: float | None, validate: bool | None
-) -> Trained[Classifier]:
+    variant: Variant, setting: Setting, seeds: Sequence[int], rate: float | None, validate: bool | None
+) -> list[Trained[Classifier]]:
     protocol = setting.protocol
     run = protocol.run(learning_rate=rate) if rate else protocol.run()
     kind = f"-rate-{rate:g}" if rate else ""
-    return train_classifier(
+    return train_seeds(
         variant.network, variant.options, setting.info, setting.train, run,
-        recipe=protocol.recipe, seed=seed, held_out=setting.held_out, device=setting.device,
-        precision=setting.precision, validate=validate, name=f"{variant.name}{kind}-seed-{seed}",
+        recipe=protocol.recipe, names={seed: f"{variant.name}{kind}-seed-{seed}" for seed in seeds},
+        held_out=setting.held_out, device=setting.device, precision=setting.precision, validate=validate,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from cnnlab.core.params import Run
 
+LOG_ASPECT = float(torch.tensor(3.3).log())  # of random erasing; float32, a number: a graph may hold no CPU tensor
+
 
 def augment(images: Tensor, run: Run, generator: torch.Generator) -> Tensor:
     """Mirror, move and erase, each picture by its own draw; uint8 [n, c, h, w] in and out."""
@@ -45,7 +47,7 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
     device = images.device
     draws = torch.rand(5, n, 1, 1, 1, generator=generator, device=device)
     area = (0.02 + 0.31 * draws[0]) * height * width
-    aspect = torch.exp((2 * draws[1] - 1) * torch.log(torch.tensor(3.3)))
+    aspect = torch.exp((2 * draws[1] - 1) * LOG_ASPECT)
     box_height = (area * aspect).sqrt().clamp(1, height - 1)
     box_width = (area / aspect).sqrt().clamp(1, width - 1)
     top, left = draws[2] * (height - box_height), draws[3] * (width - box_width)

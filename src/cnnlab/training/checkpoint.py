@@ -22,7 +22,7 @@ CODE = ("core", "models", "architectures", "training", "vae")  # the folders tha
 KEY_LENGTH = 16  # hexadecimal digits of the hash in a file's name
 DIGEST = hashlib.sha256().digest_size  # bytes of checksum at the beginning of the file
 FORGOTTEN = 30 * 24 * 3600  # seconds after which another setting's unfinished run is given up
-PAUSE = 20  # times as long as a save took: so much of the run goes by before the next one that is not asked for
+PAUSE = 20  # times as long as a save took must go by before the next: saving costs at most a twentieth of the time
 
 
 class Checkpoint:
@@ -40,7 +40,7 @@ class Checkpoint:
         self.path = artifacts.checkpoint_dir() / f"{name}-{key.hexdigest()[:KEY_LENGTH]}.pt"
 
     def is_due(self) -> bool:
-        """Whether the run since the last save is worth another: a large network's takes longer than a small segment."""
+        """Whether the run since the last save is worth another: a large network's takes longer than a short epoch."""
         return time.monotonic() >= self.due_from
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from cnnlab import models
@@ -18,27 +18,32 @@ from cnnlab.models.classifier import Classifier
 from cnnlab.training import parallel
 from cnnlab.training.augment import augment
 from cnnlab.training.checkpoint import Checkpoint
-from cnnlab.training.devices import choose_precision, describe
-from cnnlab.training.loop import Data, Plan, Row, derive_seed, evaluate, fit, resident
+from cnnlab.training.devices import Multiplied, choose_precision, describe, memory_format, room_for
+from cnnlab.training.loop import Progress, evaluate, fit_jobs, resident
 from cnnlab.training.recipe import peak_rate
+from cnnlab.training.steps import Data, Job, Plan, Row, derive_seed
 from cnnlab.training.trained import Trained
 
 
 class ClassifierTask:
     """Cross-entropy on augmented batches; the curve shows loss and accuracy."""
 
-    def __init__(self, classifier: Classifier, run: Run, precision: torch.dtype = torch.float32) -> None:
+    def __init__(self, classifier: Classifier, run: Run, precision: Multiplied = "float32") -> None:
         self.module = classifier
         self.run = run
-        self.precision = precision
+        self.precision: Multiplied = precision
         self._replica = parallel.replicate(classifier)
 
+    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """The pictures flipped, moved and erased as the run says."""
+        return augment(images, self.run, generator)
+
     def objective(
-        self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator
+        self, images: Tensor, labels: Tensor, progress: float | Tensor, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean cross-entropy (smoothed as the run says) of the augmented batch, and the summed figures."""
-        pictures = _innermost_channels(augment(images, self.run, generator))
-        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
+        """Mean cross-entropy (smoothed as the run says) of the batch, and the summed figures."""
+        pictures = images.contiguous(memory_format=memory_format(images.device))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self._replica(pictures)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.run.label_smoothing)
@@ -46,13 +51,9 @@ class ClassifierTask:
 
     def measure(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Cross-entropy and hits, summed."""
-        logits = self.module(_innermost_channels(images))
+        logits = self.module(images.contiguous(memory_format=memory_format(images.device)))
         loss = F.cross_entropy(logits, labels, reduction="sum")
         return {"loss": loss, "accuracy": (logits.argmax(1) == labels).sum()}
-
-
-def _innermost_channels(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def train_classifier(
@@ -75,43 +76,68 @@ def train_classifier(
 
     Under the recipe modern the share `held_out` of each class validates and chooses the best point of the curve;
     under plain every picture trains, unless `validate` says otherwise, and the last epoch is kept. UserError for an
-    unknown architecture or option, or a loss that is not finite.
+    unknown architecture or option, a loss that is not finite, or too little memory.
     """
-    name = name or architecture
-    validate = recipe == "modern" if validate is None else validate
-    train_index, validation_index = stratified_split(split.labels, held_out, seed)
-    if not validate:
-        train_index, validation_index = np.arange(len(split.labels)), validation_index[:0]
-    train, validation = resident(split, train_index, device), resident(split, validation_index, device)
-    mean, std = _moments(train, recipe)
-    classifier = _build(architecture, options, info, mean, std, recipe, seed).to(device)
-    rate = peak_rate(run, recipe, str(options.get("act", "relu")))
-    multiplied_in = choose_precision(precision, device, classifier.network.gains_from_bfloat16)
-    settings = run.model_dump() | {"learning_rate": rate, "recipe": recipe, "precision": _word(multiplied_in)}
-    surroundings = {"architecture": architecture, "options": dict(options), "seed": seed, "held_out": held_out}
-    surroundings |= {"validate": validate, "device": describe(device), "processes": parallel.processes()}
-    checkpoint = Checkpoint(name, settings | surroundings | asdict(info), [split.images, split.labels])
-    plan = Plan(
-        name, run.epochs, run.batch_size, rate, recipe, seed, run.weight_decay,
-        keep=("accuracy", "max") if recipe == "modern" else None,
+    (trained,) = train_seeds(
+        architecture, options, info, split, run, recipe=recipe, names={seed: name or architecture}, held_out=held_out,
+        device=device, precision=precision, validate=validate, on_rows=on_rows,
     )  # fmt: skip
-    task = ClassifierTask(classifier, run, multiplied_in)
-    progress = fit(task, train, validation if validate else None, plan, checkpoint=checkpoint, on_rows=on_rows)
-    figures = evaluate(task, validation, seed) if validate else {}
-    classifier.meta |= {
-        "settings": settings,
-        "seed": seed,
-        "validation_share": held_out,
-        "validation_accuracy": figures.get("accuracy"),
-        "validation_loss": figures.get("loss"),
-    }
+    return trained
+
+
+@room_for("the network and its training")
+def train_seeds(
+    architecture: str,
+    options: Mapping[str, Any],
+    info: DatasetInfo,
+    split: Split,
+    run: Run,
+    *,
+    recipe: Recipe,
+    names: Mapping[int, str],
+    held_out: float,
+    device: torch.device,
+    precision: Precision = "auto",
+    validate: bool | None = None,
+    on_rows: Callable[[list[Row]], None] = lambda rows: None,
+) -> list[Trained[Classifier]]:
+    """`train_classifier` for several seeds, each under its name; on a GPU they may share each launch."""
+    validate = recipe == "modern" if validate is None else validate
+    jobs = []
+    for seed, name in names.items():
+        train_index, validation_index = stratified_split(split.labels, held_out, seed)
+        if not validate:
+            train_index, validation_index = np.arange(len(split.labels)), validation_index[:0]
+        train, validation = resident(split, train_index, device), resident(split, validation_index, device)
+        mean, std = _moments(train, recipe)
+        classifier = _build(architecture, options, info, mean, std, recipe, seed, device)
+        rate = peak_rate(run, recipe, str(options.get("act", "relu")))
+        multiplied = choose_precision(precision, device, classifier.network.gains_from_bfloat16)
+        settings = run.model_dump() | {"learning_rate": rate, "recipe": recipe, "precision": multiplied}
+        surroundings = {"architecture": architecture, "options": dict(options), "seed": seed, "held_out": held_out}
+        surroundings |= {"validate": validate, "device": describe(device), "processes": parallel.processes()}
+        checkpoint = Checkpoint(name, settings | surroundings | asdict(info), [split.images, split.labels])
+        plan = Plan(
+            name, run.epochs, run.batch_size, rate, recipe, seed, run.weight_decay,
+            keep=("accuracy", "max") if recipe == "modern" else None,
+        )  # fmt: skip
+        task = ClassifierTask(classifier, run, multiplied)
+        classifier.meta |= {"settings": settings, "seed": seed, "validation_share": held_out}
+        jobs.append(Job(task, train, validation if validate else None, plan, checkpoint, on_rows))
+    return [_trained(job, progress) for job, progress in zip(jobs, fit_jobs(jobs), strict=True)]
+
+
+def _trained(job: Job, progress: Progress) -> Trained[Classifier]:
+    """Measure the kept weights on the validation part, if there is one."""
+    classifier, n_validation = job.task.module, len(job.validation[0]) if job.validation else 0
+    assert isinstance(classifier, Classifier)
+    assert job.checkpoint is not None
+    figures = evaluate(job.task, job.validation, job.plan.seed) if job.validation else {}
+    classifier.meta["validation_accuracy"] = figures.get("accuracy")
+    classifier.meta["validation_loss"] = figures.get("loss")
     return Trained(
-        classifier.eval(), classifier.meta, progress, figures, len(train_index), len(validation_index), checkpoint
+        classifier.eval(), classifier.meta, progress, figures, len(job.train[0]), n_validation, job.checkpoint
     )
-
-
-def _word(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")
 
 
 def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:
@@ -119,7 +145,7 @@ def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:
     channels = train[0].shape[1]
     if recipe == "plain":
         return [0.0] * channels, [1.0] * channels
-    counts = [torch.bincount(train[0][:, c].flatten().long(), minlength=256).cpu().numpy() for c in range(channels)]
+    counts = [torch.bincount(train[0][:, c].flatten(), minlength=256).cpu().numpy() for c in range(channels)]
     values = np.arange(256) / 255
     means = [float(count @ values / count.sum()) for count in counts]
     spreads = [
@@ -136,6 +162,7 @@ def _build(
     std: list[float],
     recipe: Recipe,
     seed: int,
+    device: torch.device,
 ) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights", 0))
@@ -153,11 +180,5 @@ def _build(
         "licence": info.licence,
         "light_on_dark": info.light_on_dark,
     }
-    return _channels_last(Classifier(network, mean, std, meta))
-
-
-def _channels_last(classifier: Classifier) -> Classifier:
-    """Convolutions run fastest with the channels innermost."""
-    module: nn.Module = classifier.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    assert isinstance(module, Classifier)
-    return module
+    classifier = Classifier(network, mean, std, meta)
+    return classifier.to(memory_format=memory_format(device)).to(device)  # pyright: ignore[reportCallIssue]

@@ -25,12 +25,19 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def launch(wanted: int) -> None:
-    """Start this command again under torchrun as `wanted` processes, unless it is one of them or one is enough."""
+def launch(wanted: int, device: torch.device) -> None:
+    """Start this command again under torchrun as `wanted` processes, unless it is one of them or one is enough.
+
+    UserError where the device is a CUDA GPU and there are fewer of them.
+    """
     if wanted == 1 or "RANK" in os.environ:
         return
-    if torch.cuda.is_available() and torch.cuda.device_count() < wanted:
-        raise UserError(f"train.processes is {wanted}, but {torch.cuda.device_count()} CUDA GPUs are to be seen here.")
+    if device.type == "cuda" and torch.cuda.device_count() < wanted:
+        count = torch.cuda.device_count()
+        raise UserError(
+            f"train.processes is {wanted}, but torch sees {count} CUDA GPU{'s' if count != 1 else ''} and each process "
+            "needs one; say `train.processes: 1` or `device: cpu`."
+        )
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={wanted}"]
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // wanted)))
     os.execv(sys.executable, [sys.executable, *torchrun, *sys.argv])

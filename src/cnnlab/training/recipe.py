@@ -4,13 +4,12 @@ modern: AdamW (Loshchilov and Hutter 2019) under a one-cycle rate (Smith and Top
 steps, then down to nothing along a cosine. plain: SGD without momentum at a constant rate, as report B.
 """
 
-import inspect
 import math
 
-import torch
 from torch import nn
 
 from cnnlab.core.params import Recipe, Run
+from cnnlab.training.optimizers import SGD, AdamW, Optimizer
 
 # The rate where params.yaml names none: by recipe, for saturating sigmoids and for everything else. The report's own
 # two; the modern ones did best on LeNet's validation pictures at budget quick: of {0.005, 0.01, 0.02, 0.04} for
@@ -39,28 +38,9 @@ def rate_at(step: int, steps: int, peak: float, recipe: Recipe) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step + 1 - warm) / (steps + 1 - warm)))
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe, weight_decay: float) -> torch.optim.Optimizer:
+def make_optimizer(module: nn.Module, recipe: Recipe, weight_decay: float) -> Optimizer:
     """SGD without momentum (plain) or AdamW (modern); weight decay on weights of more than one dimension only."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
     if recipe == "plain":
-        return _EagerSGD(parameters, lr=1.0, fused=True)
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return _EagerAdamW(groups, lr=1.0, fused=True)
-
-
-# torch's optimizers import its compiler at their first step, to tell it to leave them alone: two seconds of a process
-# that compiles nothing. These are the same without that.
-for _method in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-    _plain = inspect.unwrap(getattr(torch.optim.Optimizer, _method))
-    _plain.__dynamo_disable = _plain  # pyright: ignore[reportFunctionMemberAccess]
-
-
-class _EagerSGD(torch.optim.SGD):
-    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
-
-
-class _EagerAdamW(torch.optim.AdamW):
-    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+        return SGD(weights)
+    return AdamW([([w for w in weights if w.ndim > 1], weight_decay), ([w for w in weights if w.ndim <= 1], 0.0)])

@@ -6,7 +6,8 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from cnnlab.training.checkpoint import Checkpoint
-from cnnlab.training.loop import Progress, Row
+from cnnlab.training.loop import Progress
+from cnnlab.training.steps import Row
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -8,16 +8,18 @@ import torch
 
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Vae, VaeRun
+from cnnlab.core.params import Precision, Vae, VaeRun
 from cnnlab.core.split import stratified_split
 from cnnlab.training.checkpoint import Checkpoint
-from cnnlab.training.devices import describe
-from cnnlab.training.loop import Plan, Row, derive_seed, evaluate, fit, resident, steps_in_epoch
+from cnnlab.training.devices import choose_precision, describe, memory_format, room_for
+from cnnlab.training.loop import evaluate, fit, resident
+from cnnlab.training.steps import Plan, Row, derive_seed, steps_in_epoch
 from cnnlab.training.trained import Trained
 from cnnlab.vae.model import VAE, build
 from cnnlab.vae.task import VaeTask
 
 
+@room_for("the VAE and its training")
 def train_vae(
     info: DatasetInfo,
     split: Split,
@@ -27,13 +29,14 @@ def train_vae(
     seed: int,
     held_out: float,
     device: torch.device,
+    precision: Precision = "auto",
     name: str = "vae",
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
 ) -> Trained[VAE]:
     """Train on the training part of a data set, the share `held_out` choosing the best point of the curve.
 
-    Resumes its own unfinished run. UserError for pictures that do not fit the network, fewer than four of them, or a
-    loss that is not finite.
+    Resumes its own unfinished run. UserError for pictures that do not fit the network, fewer than four of them, a
+    loss that is not finite, or too little memory.
     """
     if len(split.images) < 4:
         raise UserError(f"{info.name}: {len(split.images)} training pictures are too few for the VAE; 4 are the least.")
@@ -41,8 +44,10 @@ def train_vae(
     meta = describe_vae(info, settings, run, seed, held_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights", 0))
-        module = build(meta).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    task = VaeTask(module, settings)
+        module = build(meta).to(device).to(memory_format=memory_format(device))  # pyright: ignore[reportCallIssue]
+    multiplied = choose_precision(precision, device)
+    meta["settings"]["precision"] = multiplied
+    task = VaeTask(module, settings, multiplied)
     checkpoint = Checkpoint(name, meta | asdict(info) | {"device": describe(device)}, [split.images, split.labels])
     epochs = run.steps / steps_in_epoch(len(train_index), run.batch_size)
     plan = Plan(name, epochs, run.batch_size, run.learning_rate, "modern", seed, keep=("loss", "min"))

@@ -1,0 +1,107 @@
+"""SGD and AdamW as one fused kernel a group of weights; all of their state is tensors that stay in their places.
+
+torch.optim computes the same with the same kernels, but imports torch's compiler at the first step (two seconds of a
+process that compiles nothing), and its learning rate is a Python number that a CUDA graph would freeze.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+# The kernels of torch.optim's fused=True, which take the rate as a number or as a tensor.
+_fused_sgd: Any = torch._fused_sgd_  # pyright: ignore[reportPrivateImportUsage]
+_fused_adamw: Any = torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage]
+_add: Any = torch._foreach_add_  # pyright: ignore[reportPrivateImportUsage]
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW, as in the paper
+
+
+class Optimizer(Protocol):
+    """What the training loop asks of an optimizer."""
+
+    def zero_grad(self) -> None:
+        """Forget the gradients; the next backward pass makes new ones."""
+        ...
+
+    def step(self, rate: float | Tensor) -> None:
+        """Move the weights along their gradients; rate: a number, or a scalar float32 tensor on their device."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the very tensors, not copies."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy a saved state into the present tensors."""
+        ...
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor of the state."""
+        ...
+
+
+class _Fused:
+    """Groups of weights, each with its weight decay, and tensors of state for every weight."""
+
+    def __init__(self, groups: list[tuple[list[nn.Parameter], float]], moments: tuple[str, ...]) -> None:
+        self.groups = [(list(weights), decay) for weights, decay in groups if weights]
+        self.state = {name: [[torch.zeros_like(p) for p in weights] for weights, _ in self.groups] for name in moments}
+
+    def zero_grad(self) -> None:
+        for weights, _ in self.groups:
+            for weight in weights:
+                weight.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, groups in self.state.items():
+            for group, saved in zip(groups, state[name], strict=True):
+                for tensor, value in zip(group, saved, strict=True):
+                    tensor.copy_(value)
+
+    def tensors(self) -> list[Tensor]:
+        return [tensor for groups in self.state.values() for group in groups for tensor in group]
+
+
+class SGD(_Fused):
+    """Stochastic gradient descent without momentum."""
+
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        super().__init__([(weights, 0.0)], ())
+
+    @torch.no_grad()
+    def step(self, rate: float | Tensor) -> None:
+        for weights, _ in self.groups:
+            trained = [weight for weight in weights if weight.grad is not None]
+            _fused_sgd(
+                trained, [weight.grad for weight in trained], [], weight_decay=0.0, momentum=0.0, lr=rate,
+                dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
+            )  # fmt: skip
+
+
+class AdamW(_Fused):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2)."""
+
+    def __init__(self, groups: list[tuple[list[nn.Parameter], float]]) -> None:
+        super().__init__(groups, ("mean", "square"))
+        self.state["steps"] = [
+            [torch.zeros((), device=weight.device) for weight in weights] for weights, _ in self.groups
+        ]
+
+    @torch.no_grad()
+    def step(self, rate: float | Tensor) -> None:
+        state = self.state
+        for (weights, decay), *moments in zip(self.groups, state["mean"], state["square"], state["steps"], strict=True):
+            found = [each for each in zip(weights, *moments, strict=True) if each[0].grad is not None]
+            if not found:
+                continue
+            trained, means, squares, steps = (list(column) for column in zip(*found, strict=True))
+            _add(steps, 1)
+            _fused_adamw(
+                trained, [weight.grad for weight in trained], means, squares, [], steps, lr=rate,
+                beta1=BETAS[0], beta2=BETAS[1], weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False,
+            )  # fmt: skip
