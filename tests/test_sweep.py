@@ -251,13 +251,14 @@ def test_another_version_is_named():
     assert "torch none, not 2" in told
 
 
-def test_a_local_cluster_takes_all_cores_and_a_worker_for_each_gpu(monkeypatch):
+def test_a_local_cluster_takes_all_cores_and_two_workers_for_each_gpu(monkeypatch):
     monkeypatch.setattr("dask.system.CPU_COUNT", 8)
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 64 << 30)
     assert cluster.size(None, 100, 0) == (8, 1)
     assert cluster.size(None, 3, 0) == (3, 2)
     assert cluster.size(2, 100, 0) == (2, 4)
-    assert cluster.size(None, 100, 4) == (4, 2)
+    assert cluster.size(None, 100, 3) == (6, 1)
+    assert cluster.size(None, 100, 16) == (8, 1)
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 8 << 30)
     assert cluster.size(None, 100, 0) == (4, 2)
 
