@@ -106,9 +106,9 @@ def test_transparency_is_laid_on_white_and_told():
     image.putdata([(255, 0, 0, 255), (255, 0, 0, 0), (0, 0, 0, 128)])
     picture = read_picture(saved(image))
     assert values(picture) == [[[255, 0, 0], [255, 255, 255], [127, 127, 127]]]
-    assert picture.info == {"transparent": True}
+    assert picture.info["transparent"]
     image.putalpha(255)
-    assert read_picture(saved(image)).info == {"transparent": False}
+    assert not read_picture(saved(image)).info["transparent"]
 
 
 def test_every_kind_of_transparency_is_laid_on_white():
@@ -120,7 +120,7 @@ def test_every_kind_of_transparency_is_laid_on_white():
     assert values(read_picture(png(8, 4, b"\7\0\1\xff", 2))) == [[255, 1]]
     deep = read_picture(png(16, 0, struct.pack(">HH", 7, 257), 2, tRNS=b"\0\7"))
     assert values(deep) == [[255, 1]]
-    assert deep.info == {"transparent": True}
+    assert deep.info["transparent"]
     gif = Image.new("P", (2, 1))
     gif.putpalette(palette)
     gif.putdata([0, 1])
@@ -322,7 +322,7 @@ def test_unreadable_pictures_are_all_named(tmp_path):
         f"{tmp_path}: 2 pictures cannot be read:",
         f"  - {tmp_path}/a/001.png: is not a picture in a known format",
         f"  - {tmp_path}/b/002.png: is empty",
-        "Mend or remove them; nothing was written.",
+        "Replace or remove them; nothing was written.",
     ]
 
 
@@ -377,7 +377,7 @@ def unprintable(root: Path) -> None:
         (crowded, "holds test, train, val: either train/"),
         (unequal, r"b is in train/ but not in test/"),
         (untested, "b is empty: each class needs 1 or more"),
-        (unprintable, r"b\\n: a class name must be printable text"),
+        (unprintable, r"b\\n: a class name must be text"),
     ],
 )
 def test_a_wrong_layout_is_told(tmp_path, lay: Callable[[Path], None], fault):

@@ -9,7 +9,8 @@ from PIL import Image
 
 from cnnlab.core import datasets, params
 from cnnlab.core.errors import UserError
-from cnnlab.vae.datasets import fetch_lfw, obtain, picture_files, read_faces
+from cnnlab.data.files import walk
+from cnnlab.vae.datasets import fetch_lfw, obtain, read_faces
 from tests.test_vae import bars
 
 
@@ -57,7 +58,7 @@ def test_without_network_or_files_the_way_out_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with pytest.raises(UserError, match=r"LFW could not be had.*lfw-funneled.tgz"):
+    with pytest.raises(UserError, match=r"could not fetch LFW.*lfw-funneled.tgz"):
         fetch_lfw(tmp_path, 32, seed=0)
 
 
@@ -67,7 +68,7 @@ def test_the_users_pictures_may_have_any_size_and_mode(tmp_path):
         Image.new(mode, size).save(tmp_path / f"{index:02}.{'jpg' if mode == 'CMYK' else 'png'}")
     (tmp_path / "README.md").write_text("about them")
     (tmp_path / ".hidden").write_text("litter")
-    files = picture_files(tmp_path)
+    files = list(walk(tmp_path))
     assert len(files) == 18
     fetched = read_faces(tmp_path, files, 32, seed=0)
     assert fetched.train.images.shape == (17, 3, 32, 32)
@@ -79,7 +80,7 @@ def test_few_folders_are_no_persons(tmp_path):
     for folder in ("a", "b"):
         for index in range(10):
             picture(tmp_path / folder / f"{index}.png", 10 * index, (32, 32))
-    fetched = read_faces(tmp_path, picture_files(tmp_path), 32, seed=0)
+    fetched = read_faces(tmp_path, list(walk(tmp_path)), 32, seed=0)
     assert len(fetched.test.images) == 2
 
 
@@ -87,10 +88,10 @@ def test_too_few_or_bad_pictures_are_named(tmp_path):
     for index in range(9):
         picture(tmp_path / f"{index}.png", 0, (32, 32))
     with pytest.raises(UserError, match="holds 9 pictures"):
-        read_faces(tmp_path, picture_files(tmp_path), 32, seed=0)
+        read_faces(tmp_path, list(walk(tmp_path)), 32, seed=0)
     (tmp_path / "z.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"1 of 10 pictures cannot be read: .*z\.png: is not a picture"):
-        read_faces(tmp_path, picture_files(tmp_path), 32, seed=0)
+    with pytest.raises(UserError, match=r"1 picture cannot be read:\n.*z\.png: is not a picture"):
+        read_faces(tmp_path, list(walk(tmp_path)), 32, seed=0)
 
 
 def test_the_classifiers_set_is_taken_where_it_lies_and_faces_where_they_are(tmp_path, monkeypatch, lfw_home):

@@ -27,7 +27,7 @@ def read_pictures(model: Model, arguments: Iterable[str], *, invert: bool) -> Pi
     Ends the command, with exit code 1, where there is nothing to go on with.
     """
     names, pixels, failed = [], [], False
-    for source in find(arguments):
+    for source in find(arguments, tell=lambda note: typer.echo(note, err=True)):
         try:
             picture = read_source(source)
         except PictureError as error:

@@ -37,7 +37,13 @@ def predict(
     network = Model.load(model or default_model())
     table = _Table(min(top, len(network.class_names)), max(map(len, network.class_names)))
     failed = False
-    for result in answers(network, find(pictures), top=top, batch=batch, invert=not no_invert):
+    for result in answers(
+        network,
+        find(pictures, tell=lambda note: typer.echo(note, err=True)),
+        top=top,
+        batch=batch,
+        invert=not no_invert,
+    ):
         if isinstance(result, PictureError):
             typer.echo(f"Error: {result}", err=True)
             failed = True

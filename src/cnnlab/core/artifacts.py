@@ -24,6 +24,11 @@ def dataset_dir(name: str) -> Path:
     return Path("data") / name
 
 
+def source_path(name: str) -> Path:
+    """Where a data set comes from, as DVC watches it: a link to the user's pictures, or a file."""
+    return dataset_dir("sources") / name
+
+
 def model_path(architecture: str) -> Path:
     """The trained weights."""
     return Path("models") / f"{architecture}.pt"

@@ -1,5 +1,6 @@
 """The schema of params.yaml: every key, its type and what it may be, checked as a whole before any work."""
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,6 +32,9 @@ def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise ValueError("a device is auto, cpu, cuda, cuda:N or mps")
     return name
+
+
+FolderPath = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
 
 
 class Block(BaseModel):
@@ -110,7 +114,7 @@ class Train(Block):
 class Folder(Block):
     """The user's own pictures, for dataset: folder."""
 
-    path: Annotated[str, Field(min_length=1)]
+    path: FolderPath
     side: Annotated[int, Field(ge=28, le=96)]
     mode: Literal["grey", "rgb"]
 
@@ -140,7 +144,7 @@ class VaeRun(Block):
 class Faces(Block):
     """Where `vae.dataset: lfw` comes from."""
 
-    path: Annotated[str, Field(min_length=1)]
+    path: FolderPath
     side: Annotated[int, Field(ge=28, le=96)]
 
 

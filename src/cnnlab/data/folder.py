@@ -1,5 +1,6 @@
 """The user's own pictures: one folder a class, or train/ and test/ with one folder a class each."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,18 @@ from tqdm import tqdm
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError
 from cnnlab.core.split import stratified_split
-from cnnlab.data.pictures import PictureError, printable, read_picture, to_pixels
+from cnnlab.core.text import is_plain, printable
+from cnnlab.data.files import READ_ME, visible
+from cnnlab.data.pictures import PictureError, read_picture, to_pixels
 
-TEST_SHARE = 0.15  # of each class, where the user brings no test/
+TEST_SHARE = 0.15  # of each class, if the user brings no test/
+HALVES = ("train", "test")
+LEAST = {"": 3, "train": 2, "test": 1}  # pictures a class: one to train, one to validate and one to test on
 NAMED = 10  # unreadable pictures that an error names
-LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # what systems leave in folders
+NOTES = {  # what read_picture tells under `info`: a note on the number of such pictures
+    "transparent": "{} transparent picture{} laid on white",
+    "shallow": "{} picture{} of 16 or 32 bits without a value over 255, taken as 8 bits",
+}
 
 Mode = Literal["grey", "rgb"]
 Classes = Mapping[str, Sequence[Path]]
@@ -23,7 +31,7 @@ Classes = Mapping[str, Sequence[Path]]
 
 @dataclass(frozen=True)
 class FolderPictures:
-    """A folder's pictures, its class names in order of label, and what the user should know."""
+    """A folder's pictures, its class names in order of label, and notes for the user."""
 
     class_names: tuple[str, ...]
     train: Split
@@ -34,10 +42,11 @@ class FolderPictures:
 def read_folder(path: str | Path, size: int, mode: Mode, seed: int) -> FolderPictures:
     """Read a folder of pictures, each as uint8 [channels, size, size]; see pictures.to_pixels.
 
-    Without train/ and test/ 15 % of each class, drawn with `seed`, become the test set. Classes and files are
-    taken in the order of their names; hidden files are ignored. Raises UserError for a folder that is missing
-    or laid out otherwise, fewer than two classes, an empty class, a class in train/ or test/ only, one with
-    too few pictures, and for pictures that cannot be read, naming them.
+    Without train/ and test/, 15 % of each class, drawn with `seed`, become the test set. Classes and files are taken in
+    the order of their names; hidden files and litter are ignored. Every class comes out with a test picture and with
+    two training pictures or more, so that a validation part can be drawn from them. Raises UserError for a folder that
+    is missing or laid out otherwise, for fewer than two classes, for a class with too few pictures or in one half only,
+    and for pictures that cannot be read, naming them.
     """
     root = Path(path)
     try:
@@ -56,49 +65,60 @@ def read_folder(path: str | Path, size: int, mode: Mode, seed: int) -> FolderPic
 
 
 def _list(root: Path) -> tuple[dict[str, Classes], list[str]]:
-    """The files of each class, checked for number: under train and test, or all under train."""
+    """The files of each class, checked for number: under train and test, or all under train; and notes."""
+    where = printable(str(root))
     if not root.is_dir():
-        raise UserError(f"{printable(str(root))} is not a folder: params.yaml names it under folder.path.")
-    folders = {entry.name: entry for entry in _visible(root) if entry.is_dir()}
-    stray = [entry.name for entry in _visible(root) if not entry.is_dir() and entry.name != "README.md"]
+        raise UserError(f"{where} is not a folder: params.yaml names it under folder.path.")
+    entries = visible(root)
+    folders = [entry for entry in entries if entry.is_dir()]
+    stray = [entry.name for entry in entries if entry not in folders and entry.name != READ_ME]
     notes = [f"ignored beside the class folders: {_some(stray)}"] if stray else []
-    halves = [name for name in ("train", "test") if name in folders and _has_folders(folders[name])]
-    if not halves:
-        parts = {"train": _classes(root, folders, least=3)}
-    elif set(folders) != {"train", "test"} or len(halves) < 2:
-        raise UserError(
-            f"{root} holds {_some(list(folders))}: either train/ and test/ and nothing else, each with one "
-            "folder a class, or one folder a class with the pictures directly in it."
+    if len(folders) == 1 and folders[0].name.lower() not in HALVES and (inner := _folders(folders[0])):
+        inside = (
+            f"it holds one folder, {printable(folders[0].name)}, and that holds {_some([one.name for one in inner])}"
         )
-    else:
-        least = {"train": 2, "test": 1}  # training holds out one of each class for validation
-        parts = {name: _classes(folders[name], _subfolders(folders[name]), least[name]) for name in least}
-        for here, there in (("train", "test"), ("test", "train")):
-            lacking = [name for name in parts[here] if name not in parts[there]]
-            if lacking:
-                raise UserError(f"{root}: {_some(lacking)} is in {here}/ but not in {there}/.")
+        raise UserError(f"{where}: {inside}. Set folder.path to the folder that holds the class folders.")
+    halves = {entry.name.lower(): entry for entry in folders if entry.name.lower() in HALVES and _folders(entry)}
+    if not halves:
+        return {"train": _classes(root, folders, LEAST[""])}, notes
+    if len(folders) != 2 or len(halves) != 2:
+        raise UserError(
+            f"{where} holds {_some([entry.name for entry in folders])}: either train/ and test/ and nothing else, each "
+            "with one folder a class, or one folder a class with the pictures directly in it."
+        )
+    parts = {half: _classes(halves[half], _folders(halves[half]), LEAST[half]) for half in HALVES}
+    for here, there in (HALVES, HALVES[::-1]):
+        if lacking := [name for name in parts[here] if name not in parts[there]]:
+            raise UserError(f"{where}: {_some(lacking)} is in {here}/ but not in {there}/.")
     return parts, notes
 
 
-def _classes(root: Path, folders: Mapping[str, Path], least: int) -> Classes:
-    """The files of each class folder; UserError for too few classes or pictures."""
+def _classes(root: Path, folders: Sequence[Path], least: int) -> Classes:
+    """The files of each class folder, by its name in Unicode's form NFC; UserError for too few classes or pictures."""
+    where = printable(str(root))
     if not folders:
-        raise UserError(f"{root} holds no class folders: put the pictures of each class in a folder of its own.")
+        raise UserError(f"{where} holds no class folders: put the pictures of each class in a folder of its own.")
     if len(folders) == 1:
-        raise UserError(f"{root} holds one class only ({_some(list(folders))}): two or more are needed.")
-    classes = {}
-    for name, folder in folders.items():
-        if printable(name) != name:
-            raise UserError(f"{printable(str(folder))}: a class name must be printable text.")
-        files = list(_visible(folder))
-        inner = [entry.name for entry in files if entry.is_dir()]
-        if inner:
-            raise UserError(f"{folder} holds a folder ({_some(inner)}): pictures lie directly in the class's folder.")
-        if len(files) < least:
-            count = f"has {len(files)} picture{'s' if len(files) > 1 else ''}" if files else "is empty"
-            raise UserError(f"{folder} {count}: each class needs {least} or more there.")
-        classes[name] = files
-    return classes
+        raise UserError(f"{where} holds one class only ({_some([folders[0].name])}): two or more are needed.")
+    classes: dict[str, list[Path]] = {}
+    for folder in folders:
+        if not is_plain(folder.name):
+            raise UserError(f"{printable(str(folder))}: a class name must be text without control characters.")
+        name = unicodedata.normalize("NFC", folder.name)  # a Mac writes é as two characters, others as one
+        if name in classes:
+            raise UserError(f"{where} holds two folders called {name}, spelled in two ways of Unicode: merge them.")
+        classes[name] = _pictures(folder, least)
+    return {name: classes[name] for name in sorted(classes)}
+
+
+def _pictures(folder: Path, least: int) -> list[Path]:
+    where, files = printable(str(folder)), visible(folder)
+    if inner := [entry.name for entry in files if entry.is_dir()]:
+        raise UserError(f"{where} holds a folder ({_some(inner)}): pictures lie directly in the class's folder.")
+    if len(files) < least:
+        count = f"has {len(files)} picture{'s' if len(files) > 1 else ''}" if files else "is empty"
+        raise UserError(f"{where} {count}: each class needs {least} or more there.")
+    return files
 
 
 def _read(
@@ -106,7 +126,7 @@ def _read(
 ) -> dict[str, Split]:
     """Decode every picture; UserError names those that cannot be read."""
     bad: list[PictureError] = []
-    transparent = 0
+    counts = dict.fromkeys(NOTES, 0)
     read: dict[str, Split] = {}
     total = sum(len(files) for classes in parts.values() for files in classes)
     with tqdm(total=total, desc="pictures", unit="picture", mininterval=0.5) as bar:
@@ -117,15 +137,16 @@ def _read(
                 bar.update()
                 try:
                     picture = read_picture(path)
-                    images[index] = to_pixels(picture, size, mode)
-                    transparent += picture.info["transparent"]
                 except PictureError as error:
                     bad.append(error)
+                    continue
+                images[index] = to_pixels(picture, size, mode)
+                for note in counts:
+                    counts[note] += picture.info[note]
             read[part] = Split(images, labels)
     if bad:
-        raise UserError(_unreadable(bad, root))
-    if transparent:
-        notes.append(f"{transparent} transparent picture{'s' if transparent > 1 else ''} laid on white")
+        raise UserError(unreadable(bad, root))
+    notes += [NOTES[note].format(count, "s" if count > 1 else "") for note, count in counts.items() if count]
     return read
 
 
@@ -137,25 +158,17 @@ def _space(count: int, channels: int, size: int) -> np.ndarray:
         raise UserError(f"{count:,} pictures of {size} pixels need {need:.1f} GB: lower folder.side.") from None
 
 
-def _unreadable(bad: Sequence[PictureError], root: Path) -> str:
-    """All names when they are few, the first ten and the count when they are many."""
+def unreadable(bad: Sequence[PictureError], root: Path) -> str:
+    """The sentence on files that cannot be read: all names if they are few, the first ten and the count if many."""
     lines = [f"  - {error}" for error in bad[:NAMED]]
     lines += [f"  - and {len(bad) - NAMED} more"] if len(bad) > NAMED else []
     count = "1 picture" if len(bad) == 1 else f"{len(bad)} pictures"
-    return "\n".join((f"{root}: {count} cannot be read:", *lines, "Mend or remove them; nothing was written."))
+    head = f"{printable(str(root))}: {count} cannot be read:"
+    return "\n".join((head, *lines, "Replace or remove them; nothing was written."))
 
 
-def _visible(folder: Path) -> list[Path]:
-    hidden = (".", *LITTER)
-    return sorted(entry for entry in folder.iterdir() if not entry.name.lower().startswith(hidden))
-
-
-def _subfolders(folder: Path) -> dict[str, Path]:
-    return {entry.name: entry for entry in _visible(folder) if entry.is_dir()}
-
-
-def _has_folders(folder: Path) -> bool:
-    return bool(_subfolders(folder))
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in visible(folder) if entry.is_dir()]
 
 
 def _some(names: Sequence[str]) -> str:

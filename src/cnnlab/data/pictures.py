@@ -4,33 +4,35 @@ import io
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from cnnlab.core.errors import UserError
+from cnnlab.core.text import printable
 
-# The formats that Pillow decodes by itself, the commonest first. Others can start a program (EPS) or are no
-# pictures of pixels; AVIF is last as it is missing from some builds.
+# The formats that Pillow decodes by itself, the commonest first. Others can start a program (EPS) or hold no pixels.
+# AVIF is last because some builds lack it.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
+# What their files are called; a file with one of these names that is no picture is an error, any other may be left out.
+SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm"),
+        *(".tif", ".tiff", ".webp", ".jp2", ".j2k", ".avif"),
+    }
+)
 MAX_PIXELS = 64_000_000
 COSTLY = ("WEBP", "JPEG2000", "AVIF")  # formats whose decoders take much more memory: half the pixels
 MAX_BYTES = 400_000_000
-BLOCK = 2**20  # 16-bit pixels mended at a time
+BLOCK = 2**20  # 16-bit pixels converted at a time
+TIFF = (b"II*\0", b"MM\0*")  # the first bytes
+END_OF_JPEG = b"\xff\xd9"
 
-ORIENTATION = 0x0112  # the EXIF tag; its values 2 to 8 and what undoes them
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# Programs that make pictures put whole prompts and edit histories into a PNG; Pillow refuses text of over 1 MB.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 class PictureError(UserError):
@@ -45,15 +47,16 @@ class PictureError(UserError):
 def read_picture(source: str | Path | BinaryIO) -> Image.Image:
     """Read a picture from a path or a binary file, as 8-bit grey (L) or colour (RGB).
 
-    The first frame is taken and turned upright as EXIF says; 16 bits are scaled to 8 (65,535 becomes 255);
-    transparency is laid on white, and `info["transparent"]` then says so. Raises PictureError for what is
-    missing, empty, cut off, damaged, no picture, over 400 MB or over 64 million pixels (half that as WebP,
-    JPEG 2000 or AVIF, whose decoders take more memory).
+    The first frame is taken and turned upright as EXIF says. 16 bits are scaled to 8 (65,535 becomes 255); where no
+    value is over 255, the values are taken as they are, and `info["shallow"]` is True. Transparency is laid on white,
+    and `info["transparent"]` is True. Raises PictureError for a file that is missing, empty, cut off, damaged or no
+    picture, and for one over 400 MB or 64 million pixels (half that in WebP, JPEG 2000 or AVIF, whose decoders take
+    more memory).
     """
     named = source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
     try:
         with _opened(source) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # decoders warn of what is mended or refused here
+            warnings.simplefilter("ignore")  # decoders warn of what is accepted or refused here
             return _decode(file)
     except Exception as error:  # on damaged bytes decoders raise nearly everything
         raise PictureError(printable(str(named)), _phrase(error)) from None
@@ -70,13 +73,19 @@ def to_pixels(picture: Image.Image, size: int, mode: Literal["grey", "rgb"]) -> 
     return np.ascontiguousarray(square.reshape(size, size, -1).transpose(2, 0, 1))
 
 
-def printable(text: str) -> str:
-    """A file's name with what a terminal would obey, or cannot show, written as an escape."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture in a known format, by its first bytes."""
+    try:
+        with _opened(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(file, formats=FORMATS)
+    except Exception:  # on damaged bytes decoders raise nearly everything
+        return False
+    return True
 
 
 class _RefusedError(Exception):
-    """Refused before decoding."""
+    """Refused; the message is the reason."""
 
 
 @contextmanager
@@ -105,53 +114,68 @@ def _check_length(length: int) -> None:
 
 
 def _decode(file: BinaryIO) -> Image.Image:
-    image = Image.open(file, formats=FORMATS)
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if file.read(4) in TIFF:
+            raise _RefusedError("is a TIFF of a kind that is not read; 8 and 16 bits a channel are") from None
+        raise
     most = MAX_PIXELS // 2 if image.format in COSTLY else MAX_PIXELS
     if image.width * image.height > most:
         raise _RefusedError(f"has {image.width} x {image.height} pixels, over {most:,}")
-    image.load()
-    orientation = _orientation(image)
-    image, transparent = _plain(image)
-    if orientation in UPRIGHT:
-        image = image.transpose(UPRIGHT[orientation])
-    image.info = {"transparent": transparent}
+    try:
+        image.load()
+    except OSError:
+        if image.format != "JPEG":
+            raise
+        file.seek(0)
+        image = _without_end_mark(file.read())
+    with suppress(Exception):  # damaged EXIF: the pixels are good
+        ImageOps.exif_transpose(image, in_place=True)
+    image, notes = _plain(image)
+    image.info = {**notes}
     return image
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1, upright, where there is none or it is damaged (the pixels are still good)."""
-    try:
-        return image.getexif().get(ORIENTATION, 1)
-    except Exception:
-        return 1
+def _without_end_mark(data: bytes) -> Image.Image:
+    """A JPEG that lacks the mark at its end; OSError where it lacks pixels as well."""
+    padded = [Image.open(io.BytesIO(data + more + END_OF_JPEG), formats=["JPEG"]) for more in (b"", b"\x5a" * 64)]
+    # What is missing is decoded from the padding: the same pixels from either mean that nothing was missing.
+    if not np.array_equal(np.asarray(padded[0]), np.asarray(padded[1])):
+        raise OSError("truncated")
+    return padded[0]
 
 
-def _plain(image: Image.Image) -> tuple[Image.Image, bool]:
-    """The picture as L or RGB, and whether anything shone through."""
+def _plain(image: Image.Image) -> tuple[Image.Image, dict[str, bool]]:
+    """The picture as L or RGB, and what read_picture tells under `info`."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _eight_bits(image)
-    if image.mode == "LAB":
-        return _from_lab(image), False
     target = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if not image.has_transparency_data:
-        return image.convert(target), False
+        return image.convert(target), _notes()
     layered = "LA" if target == "L" else "RGBA"
     if image.mode != layered:
         image = image.convert(layered)
     alpha = image.getchannel("A")
     white = Image.new(target, image.size, "white")
     white.paste(image, mask=alpha)
-    return white, alpha.getextrema() != (255, 255)
+    return white, _notes(transparent=alpha.getextrema() != (255, 255))
 
 
-def _eight_bits(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Grey of 16 bits, or of 32 that hold 16 or a fraction of 1, as 8 bits."""
+def _notes(*, transparent: bool = False, shallow: bool = False) -> dict[str, bool]:
+    return {"transparent": transparent, "shallow": shallow}
+
+
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, dict[str, bool]]:
+    """Grey of 16 or 32 bits as 8 bits: integers to 65,535, integers to 255, or fractions of 1."""
     values = np.asarray(image)
     low, high = values.min(), values.max()
+    shallow = image.mode != "F" and 0 < high <= 255  # 8-bit values in wider numbers: scaled, they would all be black
     if image.mode == "F" and low >= 0 and high <= 1:  # a comparison with NaN is false
         scale = 255.0
     elif image.mode != "F" and low >= 0 and high <= 65535:
-        scale = 255 / 65535
+        scale = 1.0 if shallow else 255 / 65535
     else:
         allowed = 1 if image.mode == "F" else 65535
         raise _RefusedError(f"has grey values from {low:g} to {high:g}: 0 to {allowed} are allowed")
@@ -164,17 +188,8 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, bool]:
     holes = flat == key if isinstance(key, int) else np.zeros(1, bool)
     if holes.any():
         grey[holes] = 255
-    return Image.fromarray(grey.reshape(values.shape)), bool(holes.any())
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms  # rarely needed
-
-    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-    if converted is None:
-        raise _RefusedError("has colours in the mode LAB, which could not be converted")
-    return converted
+    notes = _notes(transparent=bool(holes.any()), shallow=bool(shallow))
+    return Image.fromarray(grey.reshape(values.shape)), notes
 
 
 def _phrase(error: Exception) -> str:
@@ -194,5 +209,6 @@ def _phrase(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:  # the system's, such as a name that is too long
         return f"cannot be read ({error.strerror.lower()})"
     text = str(error).lower()
-    cut = isinstance(error, EOFError) or "truncated" in text or "broken" in text
-    return "is cut off" if cut else "is damaged"
+    if "max_text" in text:
+        return f"has over {PngImagePlugin.MAX_TEXT_CHUNK // 2**20} MB of text in it"
+    return "is cut off" if isinstance(error, EOFError) or "truncated" in text else "is damaged"

@@ -3,7 +3,7 @@
 import glob
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,30 +12,15 @@ import numpy as np
 from PIL import Image
 
 from cnnlab.core.errors import UserError
-from cnnlab.data.pictures import PictureError, printable, read_picture
+from cnnlab.core.text import printable
+from cnnlab.data.files import walk
+from cnnlab.data.pictures import SUFFIXES, PictureError, is_picture, read_picture
 from cnnlab.inference.calibration import is_novel
 from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import Model
 
 STANDARD_INPUT = "-"
-# What a folder's pictures are called; a file named by itself or by a glob is read whatever its name.
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".gif",
-    ".bmp",
-    ".dib",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".pnm",
-    ".tif",
-    ".tiff",
-}
-SUFFIXES |= {".webp", ".jp2", ".j2k", ".avif"}
+NAMED = 5  # files that a note names
 
 
 @dataclass(frozen=True)
@@ -50,19 +35,23 @@ class Answer:
     unlike_data: bool
 
 
-def find(arguments: Iterable[str]) -> Iterator[str | PictureError]:
-    """The pictures that files, folders (with what is below them), globs and "-" name, in order; errors in between."""
+def find(arguments: Iterable[str], tell: Callable[[str], None]) -> Iterator[str | PictureError]:
+    """The pictures that files, folders (with what is below them), globs and "-" name, in order; errors in between.
+
+    A file that is named, or matched by a glob, is taken as a picture. Of a folder's files, those that are no pictures
+    are left out, and `tell` gets a sentence on them.
+    """
     for argument in arguments:
         if argument == STANDARD_INPUT:
             yield argument
         elif _is_folder(argument):
-            yield from _in_folder(Path(argument))
+            yield from _in_folder(Path(argument), tell)
         elif glob.has_magic(argument) and not glob.glob(glob.escape(argument)):  # noqa: PTH207
             matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (pathlib takes no absolute patterns)
             if not matches:
                 yield PictureError(printable(argument), "matches nothing")
             for match in matches:
-                yield from _in_folder(Path(match)) if _is_folder(match) else (match,)
+                yield from _in_folder(Path(match), tell) if _is_folder(match) else (match,)
         else:
             yield argument
 
@@ -122,18 +111,25 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def _in_folder(folder: Path) -> Iterator[str | PictureError]:
-    """The pictures below a folder, in the order of their names; hidden ones are left out."""
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.is_dir()
-    ]
+def _in_folder(folder: Path, tell: Callable[[str], None]) -> Iterator[str | PictureError]:
+    """The pictures below a folder, in the order of their names; those that cannot be read are found out later."""
+    found, left_out = 0, list[str]()
+    for file in walk(folder):
+        if isinstance(file, PictureError):
+            found += 1
+            yield file
+        elif file.suffix.lower() in SUFFIXES or is_picture(file):
+            found += 1
+            yield str(file)
+        else:
+            left_out.append(file.name)
+    if left_out:
+        names = ", ".join(printable(name) for name in left_out[:NAMED])
+        more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+        count = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+        tell(f"{printable(str(folder))}: {count} left out, not in a picture format that is read: {names}{more}")
     if not found:
         yield PictureError(printable(str(folder)), "holds no pictures")
-    yield from map(str, found)
 
 
 def read_source(source: str | PictureError) -> Image.Image:

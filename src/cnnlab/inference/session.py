@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from cnnlab.core.errors import UserError
 from cnnlab.core.metrics import softmax
+from cnnlab.core.text import is_plain
 
 # metadata_props holds strings: these keys are plain text, every other key is JSON.
 TEXT_KEYS = frozenset(
@@ -23,7 +24,7 @@ NEEDED_KEYS = frozenset({"class_names", "dataset", "architecture", "shape", "tem
 # What the metadata must be for `predict` to trust them; a foreign file may say anything.
 RIGHT_VALUES: dict[str, Callable[[Any], bool]] = {
     "class_names": lambda names: (
-        isinstance(names, list) and all(isinstance(name, str) and name.isprintable() for name in names)
+        isinstance(names, list) and all(isinstance(name, str) and is_plain(name) for name in names)
     ),
     "shape": lambda sizes: (
         isinstance(sizes, list)

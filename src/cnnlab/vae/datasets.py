@@ -1,4 +1,4 @@
-"""The data that are the VAE's alone: faces, LFW's through scikit-learn or the user's own. Pictures without classes."""
+"""The VAE's own data set: faces without classes, from Labeled Faces in the Wild or from the user's own pictures."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,22 +12,24 @@ from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
 from cnnlab.core.params import Params
+from cnnlab.core.text import printable
 from cnnlab.data.catalogue import FACES, check_settings
 from cnnlab.data.fetch import Fetched, fetch
-from cnnlab.data.pictures import PictureError, printable, read_picture, to_pixels
+from cnnlab.data.files import walk
+from cnnlab.data.folder import unreadable
+from cnnlab.data.pictures import PictureError, read_picture, to_pixels
 
 LFW_TITLE = "Labeled Faces in the Wild"
 LFW_SIDE = 250  # pixels of LFW's own pictures
 TEST_SHARE = 0.1  # of the pictures
 PERSONS = 20  # folders: from so many on each is taken for one person's, and the test set gets whole ones
 LEAST = 10  # pictures
-NAMED = 10  # unreadable pictures that an error names
 
 
 def obtain(settings: Params) -> Fetched:
-    """The VAE's data set: uint8 [n, c, h, w] for training and test; labels all 0 where there are no classes.
+    """The VAE's data set: uint8 [n, c, h, w] for training and test; without classes all labels are 0.
 
-    The classifiers' own data set is read where it lies; any other is fetched. UserError where it cannot be had.
+    The classifiers' data set is read from data/; any other is fetched. Raises UserError if that fails.
     """
     check_settings(settings)
     wanted = settings.vae.dataset
@@ -38,7 +40,7 @@ def obtain(settings: Params) -> Fetched:
     if wanted != FACES:
         return fetch(wanted, settings.folder, budget=settings.budget, seed=settings.seed)
     folder, size = Path(settings.vae.lfw.path), settings.vae.lfw.side
-    files = picture_files(folder)
+    files = list(walk(folder)) if folder.is_dir() else []
     if files:
         return read_faces(folder, files, size, settings.seed)
     return fetch_lfw(artifacts.dataset_dir("raw"), size, settings.seed)
@@ -47,8 +49,8 @@ def obtain(settings: Params) -> Fetched:
 def fetch_lfw(home: Path, size: int, seed: int) -> Fetched:
     """All 13,233 pictures of Labeled Faces in the Wild (Huang et al. 2007), whole, in colour, 3×size×size.
 
-    Through scikit-learn, which keeps its files in HOME/lfw_home and fetches about 230 MB where they are not there. A
-    tenth of the persons is the test set. UserError where neither is to be had.
+    scikit-learn keeps its files in HOME/lfw_home and downloads about 230 MB if they are missing. A tenth of the persons
+    is the test set. Raises UserError if they can be neither found nor downloaded.
     """
     from sklearn.datasets import fetch_lfw_people  # takes a second to import
 
@@ -62,7 +64,7 @@ def fetch_lfw(home: Path, size: int, seed: int) -> Fetched:
     except (OSError, ValueError, EOFError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"LFW could not be had through scikit-learn ({reason}). Put lfw-funneled.tgz and the three pairs*.txt "
+            f"scikit-learn could not fetch LFW ({reason}). Put lfw-funneled.tgz and the three pairs*.txt "
             f"into {home}/lfw_home/, or your own pictures into the folder that vae.lfw.path names."
         ) from None
     images = np.rint(people["images"] * 255).astype(np.uint8).transpose(0, 3, 1, 2)
@@ -71,43 +73,31 @@ def fetch_lfw(home: Path, size: int, seed: int) -> Fetched:
     )
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """Every file under a folder but hidden ones and README.md, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.name != "README.md"
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+def read_faces(folder: Path, files: Sequence[Path | PictureError], size: int, seed: int) -> Fetched:
+    """The user's own pictures, in colour, scaled to 3×size×size; a tenth of them is the test set.
 
-
-def read_faces(folder: Path, files: Sequence[Path], size: int, seed: int) -> Fetched:
-    """The user's own pictures, colour, scaled to 3×size×size; a tenth of them is the test set.
-
-    Where they lie in 20 folders or more each folder counts as one person, and the test set gets whole ones. UserError
-    for fewer than 10 pictures and for ones that cannot be read, naming them.
+    `files` is what files.walk gives. If they lie in 20 folders or more, each folder counts as one person, and no person
+    is in both parts. Raises UserError for fewer than 10 pictures and for files that cannot be read, naming them.
     """
-    if len(files) < LEAST:
-        raise UserError(f"{printable(str(folder))} holds {len(files)} pictures: the VAE needs {LEAST} or more.")
-    images, bad = np.empty((len(files), 3, size, size), np.uint8), list[PictureError]()
-    for index, path in enumerate(tqdm(files, desc="pictures", unit="picture", mininterval=0.5, disable=None)):
+    paths = [file for file in files if not isinstance(file, PictureError)]
+    bad = [file for file in files if isinstance(file, PictureError)]
+    if len(paths) < LEAST and not bad:
+        raise UserError(f"{printable(str(folder))} holds {len(paths)} pictures: the VAE needs {LEAST} or more.")
+    images = np.empty((len(paths), 3, size, size), np.uint8)
+    for index, path in enumerate(tqdm(paths, desc="pictures", unit="picture", mininterval=0.5, disable=None)):
         try:
             images[index] = to_pixels(read_picture(path), size, "rgb")
         except PictureError as error:
             bad.append(error)
     if bad:
-        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        raise UserError(
-            f"{len(bad)} of {len(files)} pictures cannot be read: {'; '.join(map(str, bad[:NAMED]))}{more}."
-        )
-    homes, persons = np.unique([str(path.parent) for path in files], return_inverse=True)
-    groups = persons if len(homes) >= PERSONS else np.arange(len(files))
+        raise UserError(unreadable(bad, folder))
+    homes, persons = np.unique([str(path.parent) for path in paths], return_inverse=True)
+    groups = persons if len(homes) >= PERSONS else np.arange(len(paths))
     return _split(images, groups, seed, "a folder of pictures", "the user's own", printable(str(folder)))
 
 
 def _split(images: np.ndarray, groups: np.ndarray, seed: int, title: str, licence: str, source: str) -> Fetched:
-    """Whole groups, drawn with `seed`, until the test set has its tenth."""
+    """Draw whole groups with `seed` for the test set, as many as fit into a tenth of the pictures, but at least one."""
     order = np.random.default_rng(seed).permutation(groups.max() + 1)
     counts = np.bincount(groups)[order].cumsum()
     drawn = order[: max(1, int(np.searchsorted(counts, TEST_SHARE * len(images), side="right")))]

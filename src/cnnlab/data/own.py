@@ -1,0 +1,66 @@
+"""Which folders of the user's own pictures the settings name, and how DVC comes to watch these and no others.
+
+DVC cannot make a dependency conditional. So the stage `source` writes data/sources/NAME for the chosen data set: a link
+to the folder of pictures, through which DVC sees every change, or, for a published data set, a file that never changes.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from cnnlab.core.errors import UserError
+from cnnlab.core.params import OWN_PICTURES, Params
+from cnnlab.core.text import printable
+from cnnlab.data.catalogue import FACES
+
+NAMED = 10  # files that an error names
+
+
+def own_folder(settings: Params, dataset: str) -> Path | None:
+    """The folder of the user's own pictures that a data set is read from, or None for a published data set."""
+    if dataset == OWN_PICTURES:
+        return Path(settings.folder.path)
+    if dataset == FACES and Path(settings.vae.lfw.path).is_dir():
+        return Path(settings.vae.lfw.path)
+    return None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UserError for a folder that is missing, and for what in it stops DVC, naming the first ten files."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{printable(str(folder))} is not a folder: params.yaml names it as the place of your pictures."
+        )
+    unread: list[OSError] = []
+    paths = (os.path.join(root, name) for root, _, files in os.walk(folder, onerror=unread.append) for name in files)  # noqa: PTH118
+    bad = [f"{printable(path)} {fault}" for path in paths if (fault := _fault(path))]
+    bad += [f"{printable(str(error.filename))} cannot be read ({error.strerror})" for error in unread]
+    if bad:
+        more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise UserError(f"DVC cannot watch {printable(str(folder))}: {'; '.join(bad[:NAMED])}{more}.")
+
+
+def _fault(path: str) -> str:
+    """Why DVC cannot hash a file, or ""."""
+    try:
+        path.encode()
+        mode = os.stat(path).st_mode  # noqa: PTH116 (thousands of them)
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8; rename it"
+    except FileNotFoundError:
+        return "is a link to nothing; remove it"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    if not stat.S_ISREG(mode):
+        return "is not a regular file; remove it"
+    return "" if os.access(path, os.R_OK) else "may not be read (permission denied)"
+
+
+def lay(target: Path, folder: Path | None) -> None:
+    """Make `target` a link to the folder, or a file that says that the data set is published."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    if folder:
+        target.symlink_to(os.path.relpath(folder, target.parent))
+    else:
+        target.write_text("A published data set: see src/cnnlab/data/catalogue.py.\n")
