@@ -1,21 +1,28 @@
 """The user's own pictures: one picture of any kind, and folders of them."""
 
 import io
+import os
 import struct
+import unicodedata
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
 
 from cnnlab.core import params
 from cnnlab.core.errors import UserError
 from cnnlab.core.split import stratified_split
-from cnnlab.data import fetch, pictures
+from cnnlab.core.text import is_plain, printable
+from cnnlab.data import fetch, files, pictures
+from cnnlab.data.files import walk
 from cnnlab.data.folder import read_folder
 from cnnlab.data.pictures import PictureError, read_picture, to_pixels
+from stages import source
 
 SIZE = 28
 
@@ -241,7 +248,7 @@ def fill(root: Path, counts: dict[str, int], shade: int = 0) -> None:
     for index, (name, count) in enumerate(counts.items()):
         (root / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            Image.new("L", (30, 40), 60 * index + number + shade).save(root / name / f"{number:03}.png")
+            Image.new("L", (30, 40), (60 * index + number + shade) % 256).save(root / name / f"{number:03}.png")
 
 
 def read(root: Path, mode: str = "grey", seed: int = 0):
@@ -395,3 +402,240 @@ def test_a_folder_is_fetched_as_a_data_set(tmp_path, monkeypatch):
     assert fetched.info.class_names == ("<script>", "b")
     assert fetched.info.shape == (3, SIZE, SIZE) == fetched.train.images.shape[1:]
     assert (fetched.info.name, fetched.info.source, fetched.info.light_on_dark) == ("folder", "mine", False)
+
+
+# --- Pictures that are sound although a decoder stumbles, and faults called by their name
+
+
+def test_a_picture_with_much_text_in_it_is_read():
+    words = PngImagePlugin.PngInfo()
+    words.add_text("prompt", "x" * 1_500_000, zip=True)
+    words.add_itxt("XML:com.adobe.xmp", "x" * 2_000_000, zip=True)
+    assert values(read_picture(saved(Image.new("L", (4, 4), 9), pnginfo=words)))[0][0] == 9
+
+
+def test_more_text_than_any_program_writes_is_refused():
+    words = PngImagePlugin.PngInfo()
+    words.add_text("prompt", "x" * 70_000_000, zip=True)
+    with pytest.raises(PictureError, match="has over 64 MB of text in it"):
+        read_picture(saved(Image.new("L", (4, 4)), pnginfo=words))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint16])
+def test_eight_bit_values_in_wider_numbers_are_not_turned_black(kind):
+    grey = np.array([[0, 136, 255]], kind)
+    picture = read_picture(saved(Image.fromarray(grey), "TIFF"))
+    assert values(picture) == [[0, 136, 255]]
+    assert picture.info["shallow"]
+    assert not read_picture(saved(Image.new("I;16", (3, 3)), "TIFF")).info["shallow"]  # black either way
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_the_mark_at_its_end_is_read(progressive):
+    whole = saved(Image.open(io.BytesIO(noise("PNG"))), "JPEG", progressive=progressive).getvalue()
+    assert whole.endswith(pictures.END_OF_JPEG)
+    assert values(read_picture(io.BytesIO(whole[:-2]))) == values(read_picture(io.BytesIO(whole)))
+    for cut in (10, 200, len(whole) // 2):
+        with pytest.raises(PictureError, match="is cut off"):
+            read_picture(io.BytesIO(whole[:-cut]))
+
+
+def test_a_damaged_picture_is_not_called_cut_off():
+    content = bytearray(noise("PNG"))
+    content[content.index(b"IDAT") + 3000] ^= 0x40
+    with pytest.raises(PictureError, match="is damaged"):
+        read_picture(io.BytesIO(bytes(content)))
+
+
+def test_a_tiff_of_other_numbers_is_called_a_tiff():
+    wide = saved(Image.new("F", (4, 4)), "TIFF").getvalue()
+    double = wide.replace(struct.pack("<HHIHH", 258, 3, 1, 32, 0), struct.pack("<HHIHH", 258, 3, 1, 64, 0))
+    assert double != wide
+    with pytest.raises(PictureError, match="is a TIFF of a kind that is not read"):
+        read_picture(io.BytesIO(double))
+
+
+# --- Names, layouts and folders
+
+
+TEXTS = ["کتاب\u200cها", "赤い\u3000靴", "ankle\u00a0boot", "👨\u200d👩\u200d👧", "$", "soft\u00adhyphen"]
+
+
+def test_class_names_are_text_in_any_language(tmp_path):
+    fill(tmp_path, dict.fromkeys(TEXTS, 3))
+    assert read(tmp_path).class_names == tuple(sorted(TEXTS))
+    assert [printable(name) for name in TEXTS] == TEXTS
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\u202egnp", "a\u2028b", "a\x85", "caf\udce9"])
+def test_what_a_terminal_would_obey_is_no_class_name(tmp_path, name):
+    fill(tmp_path, {name: 3, "b": 3})
+    with pytest.raises(UserError, match="a class name must be text") as raised:
+        read(tmp_path)
+    assert is_plain(str(raised.value))
+
+
+def test_one_name_in_two_forms_of_unicode_is_one_class(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    fill(tmp_path / "apart" / "train", {composed: 3, "tea": 3})
+    fill(tmp_path / "apart" / "test", {decomposed: 2, "tea": 2})
+    assert read(tmp_path / "apart").class_names == (composed, "tea")
+    fill(tmp_path / "together", {composed: 3, decomposed: 3})
+    with pytest.raises(UserError, match="two folders called café"):
+        read(tmp_path / "together")
+
+
+def test_train_and_test_may_have_capitals(tmp_path):
+    fill(tmp_path / "Train", {"a": 3, "b": 3})
+    fill(tmp_path / "Test", {"a": 2, "b": 1})
+    found = read(tmp_path)
+    assert (len(found.train.labels), len(found.test.labels)) == (6, 3)
+
+
+def test_one_folder_too_many_is_told(tmp_path):
+    fill(tmp_path / "unpacked", {"a": 3, "b": 3})
+    with pytest.raises(UserError, match=r"holds one folder, unpacked, and that holds a, b\. Set folder.path to"):
+        read(tmp_path)
+
+
+def test_pictures_of_few_values_are_counted(tmp_path):
+    fill(tmp_path, {"a": 3, "b": 3})
+    Image.fromarray(np.full((9, 9), 7, np.int32)).save(tmp_path / "a/0.tif")
+    assert read(tmp_path).notes == ("1 picture of 16 or 32 bits without a value over 255, taken as 8 bits",)
+
+
+def test_a_walk_follows_links_leaves_litter_out_and_ends(tmp_path):
+    fill(tmp_path / "p", {"a": 2})
+    fill(tmp_path / "far", {"deep/b": 1})
+    (tmp_path / "p/link").symlink_to(tmp_path / "far")
+    (tmp_path / "far/deep/loop").symlink_to(tmp_path / "far")
+    (tmp_path / "p/a/up").symlink_to(tmp_path / "p")
+    for name in (".hidden", "Thumbs.db", "desktop.ini", "README.md", "__MACOSX/x.png"):
+        (tmp_path / "p" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "p" / name).write_text("x")
+    found = [str(path.relative_to(tmp_path / "p")) for path in walk(tmp_path / "p") if isinstance(path, Path)]
+    assert found == ["a/000.png", "a/001.png", "link/deep/b/000.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_of_the_walk(tmp_path, monkeypatch):
+    fill(tmp_path, {"a": 1, "locked": 1})
+    see = files.visible
+
+    def locked(folder: Path) -> list[Path]:
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return see(folder)
+
+    monkeypatch.setattr(files, "visible", locked)
+    first, second = walk(tmp_path)
+    assert first == tmp_path / "a/000.png"
+    assert str(second) == f"{tmp_path}/locked: cannot be read (permission denied)"
+
+
+# --- What DVC watches
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs the stage `source` in an empty project with the given data sets; what it says, or its error."""
+    monkeypatch.chdir(tmp_path)
+    loaded = params.load(Path(__file__).parent.parent / "params.yaml")
+
+    def run(dataset: str, vae: str = "mnist", path: str = "data/pictures") -> str:
+        folder = loaded.folder.model_copy(update={"path": path})
+        changes = {"dataset": dataset, "folder": folder, "vae": loaded.vae.model_copy(update={"dataset": vae})}
+        monkeypatch.setattr(params, "load", lambda: loaded.model_copy(update=changes))
+        source.main()
+        return watched(dataset)
+
+    return run
+
+
+def watched(name: str) -> str:
+    """Where data/sources/NAME points, "" where it is a file."""
+    path = Path("data/sources", name)
+    return str(path.readlink()) if path.is_symlink() else ""
+
+
+def spoil(folder: Path) -> None:
+    """What stops DVC when it hashes a folder."""
+    (folder / "caf\udce9.png").write_bytes(b"")
+    (folder / "dangling.png").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.png")
+
+
+def test_published_data_sets_have_nothing_to_do_with_the_users_pictures(project):
+    assert project("fashion_mnist") == ""  # without data/pictures
+    fill(Path("data/pictures"), {"a": 3, "b": 3})
+    spoil(Path("data/pictures/a"))
+    before = Path("data/sources/fashion_mnist").read_bytes()
+    assert project("fashion_mnist") == ""
+    assert Path("data/sources/fashion_mnist").read_bytes() == before
+
+
+def test_the_users_pictures_are_watched_where_they_are_the_data_set(project, tmp_path):
+    fill(Path("data/pictures"), {"a": 3, "b": 3})
+    fill(tmp_path / "far", {"a": 3, "b": 3})
+    assert project("folder") == "../pictures"
+    assert project("folder", path=str(tmp_path / "far")) == "../../far"
+    assert project("mnist", vae="folder") == ""
+    assert watched("vae") == "../pictures"
+    assert project("mnist", vae="lfw") == ""
+    assert watched("vae") == "../pictures"
+    assert project("mnist") == ""
+    assert watched("vae") == ""
+    assert len(list(Path("data/pictures").rglob("*.png"))) == 6
+
+
+def test_what_stops_dvc_is_named_before_dvc_sees_it(project):
+    fill(Path("data/pictures"), {"a": 3, "b": 3})
+    spoil(Path("data/pictures/a"))
+    with pytest.raises(UserError) as raised:
+        project("folder")
+    told = str(raised.value)
+    assert r"data/pictures/a/caf\udce9.png has a name that is not UTF-8; rename it" in told
+    assert "data/pictures/a/dangling.png is a link to nothing; remove it" in told
+    assert "data/pictures/a/pipe.png is not a regular file; remove it" in told
+    with pytest.raises(UserError, match="nowhere is not a folder"):
+        project("folder", path="nowhere")
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert params.Folder(path="~/my pics", side=28, mode="grey").path == "/home/me/my pics"
+
+
+# --- Folder sets of every shape
+
+
+@st.composite
+def folder_sets(draw: st.DrawFn) -> tuple[list[int], bool]:
+    """Pictures in each of 2 to 12 classes, 2 to 40, and whether the user brings train/ and test/."""
+    return draw(st.lists(st.integers(2, 40), min_size=2, max_size=12)), draw(st.booleans())
+
+
+@settings(max_examples=10)
+@given(folder_sets(), st.integers(28, 96), st.sampled_from(["grey", "rgb"]), st.integers(0, 2**31 - 1))
+def test_every_folder_set_gives_whole_splits_or_a_sentence(tmp_path_factory, counted, size, mode, seed):
+    counts, halved = counted
+    root = tmp_path_factory.mktemp("set")
+    classes = {f"class {index}": count for index, count in enumerate(counts)}
+    if halved:
+        fill(root / "train", classes)
+        fill(root / "test", {name: max(1, count // 3) for name, count in classes.items()})
+    else:
+        fill(root, classes)
+    if not halved and min(counts) < 3:
+        with pytest.raises(UserError, match="each class needs 3 or more"):
+            read_folder(root, size, mode, seed)
+        return
+    found = read_folder(root, size, mode, seed)
+    channels = 1 if mode == "grey" else 3
+    total = sum(counts) + (sum(max(1, count // 3) for count in counts) if halved else 0)
+    assert len(found.train.labels) + len(found.test.labels) == total
+    for split in (found.train, found.test):
+        assert split.images.shape == (len(split.labels), channels, size, size)
+        assert np.unique(split.labels).tolist() == list(range(len(counts)))
+    train, validation = stratified_split(found.train.labels, 0.15 / 0.85, seed)
+    for part in (train, validation):
+        assert np.unique(found.train.labels[part]).tolist() == list(range(len(counts)))

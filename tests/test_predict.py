@@ -17,7 +17,7 @@ from cnnlab.cli.predict import predict as command
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import object_share
-from cnnlab.inference.predict import Answer, predict
+from cnnlab.inference.predict import Answer, find, predict
 from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import default_model_path
 
@@ -350,3 +350,28 @@ def test_pictures_are_taken_one_batch_at_a_time(here: Path, images: np.ndarray, 
     assert isinstance(first, Answer)
     assert taken == 4
     assert len(list(answers)) == 9
+
+
+def test_a_folder_is_walked_through_links_and_what_is_left_out_is_told(here: Path, images: np.ndarray):
+    folder, far = here / "mixed", here / "far"
+    folder.mkdir()
+    far.mkdir()
+    for path in (folder / "a.png", folder / "no_ending", folder / "b.PNG_large", far / "c.png"):
+        Image.fromarray(images[0, 0]).save(path, "PNG")
+    (folder / "more").symlink_to(far)
+    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "Thumbs.db").write_bytes(b"litter")
+    told: list[str] = []
+    found = [Path(str(name)).name for name in find([str(folder)], told.append)]
+    assert found == ["a.png", "b.PNG_large", "c.png", "no_ending"]
+    assert told == [f"{folder}: 2 files left out, not in a picture format that is read: IMG_1.HEIC, notes.txt"]
+
+
+def test_a_folder_without_anything_to_read_is_an_error(here: Path):
+    folder = here / "heic"
+    folder.mkdir()
+    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    told: list[str] = []
+    assert [str(error) for error in find([str(folder)], told.append)] == [f"{folder}: holds no pictures"]
+    assert "1 file left out" in told[0]
