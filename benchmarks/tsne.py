@@ -1,4 +1,4 @@
-"""t-SNE against scikit-learn's in the same run: `python benchmarks/tsne.py --rows 2000,10000`.
+"""Our t-SNE and scikit-learn's compared in the same run: `python benchmarks/tsne.py --rows 2000,10000`.
 
 Both embed the same rows: a layer's features of the test set, through PCA to 50 dimensions. Timed from these rows to the
 points. The divergences are computed here, exactly and on the same affinities, so that they can be compared; neighbours
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the stage has it
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the stage
 
 import numpy as np
 import typer
@@ -29,7 +29,7 @@ BLOCK = 500  # rows of distances held at a time
 
 
 def ours(rows: np.ndarray, perplexity: float, iterations: int, seed: int) -> np.ndarray:
-    """What the stage runs."""
+    """t-SNE as the stage runs it."""
     return fit_tsne(rows, perplexity=perplexity, iterations=iterations, seed=seed)[0]
 
 
@@ -47,7 +47,7 @@ def kobak_berens(rows: np.ndarray, perplexity: float, iterations: int, seed: int
 
 
 def scikit_learn(rows: np.ndarray, perplexity: float, iterations: int, seed: int) -> np.ndarray:
-    """scikit-learn as it comes: PCA start, its own rate, 1,000 iterations."""
+    """scikit-learn with its defaults: PCA start, its own rate, 1,000 iterations."""
     from sklearn.manifold import TSNE
 
     return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=available_threads()).fit_transform(rows)

@@ -1,4 +1,4 @@
-"""How many Gaussians the mixture of the VAE's codes needs: `python benchmarks/vae_densities.py`, after `dvc repro`.
+"""How many Gaussians the mixture of codes should have: `python benchmarks/vae_densities.py`, after `dvc repro`.
 
 Fits mixtures to the training codes of the exported VAE and prints a table for docs/vae.md: the log density of codes of
 the validation pictures, which chooses, what mynet makes of samples where it was trained on the same pictures, and the

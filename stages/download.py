@@ -1,4 +1,4 @@
-"""Get the data set that params.yaml names, checked, as arrays: `python stages/download.py`."""
+"""Fetch, check and store the data set that params.yaml names: `python stages/download.py`."""
 
 import sys
 
@@ -18,7 +18,7 @@ def main() -> None:
     print(
         f"{fetched.info.name}: {len(fetched.train.labels):,} training and {len(fetched.test.labels):,} test "
         f"pictures of {channels}x{height}x{width} in {len(fetched.info.class_names)} classes, from "
-        f"{fetched.origin} → {artifacts.dataset_dir(fetched.info.name)}; `dvc repro` goes on from here."
+        f"{fetched.origin} → {artifacts.dataset_dir(fetched.info.name)}; `dvc repro` continues from here."
     )
 
 

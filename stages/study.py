@@ -1,4 +1,4 @@
-"""Compare all ablations with their baselines, in one table and one picture: `python stages/study.py`."""
+"""Compare all ablations with their baselines in one table and one picture: `python stages/study.py`."""
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
@@ -20,7 +20,7 @@ def main() -> None:
     shown = "difference and 95 % interval" if min(seeds) >= FEWEST else "difference"
     title = f"Ablations, {kind}: {shown}, n = {'/'.join(map(str, seeds))} seeds, paired"
     artifacts.write_figure(artifacts.study_table_path("png"), differences(variants, title))
-    print(f"{len(variants)} variants against their baselines → {artifacts.study_table_path('png')}.")
+    print(f"{len(variants)} variants compared with their baselines → {artifacts.study_table_path('png')}.")
 
 
 if __name__ == "__main__":

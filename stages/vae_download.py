@@ -1,4 +1,4 @@
-"""Get the VAE's data set, at data/vae/: the classifiers' own, copied, or another, fetched."""
+"""Store the VAE's data set in data/vae/, copied from the classifiers' or fetched."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
 from cnnlab.vae.datasets import obtain
 
-FOLDER = "vae"  # whatever the data set: DVC's stages name their files beforehand
+FOLDER = "vae"  # for every data set, since dvc.yaml must name the folder
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     print(
         f"{artifacts.dataset_dir(FOLDER)}: {fetched.info.name}, {len(fetched.train.labels):,} training and "
         f"{len(fetched.test.labels):,} test pictures of {channels}×{height}×{width}, from {fetched.origin}; "
-        "`dvc repro` goes on from here."
+        "`dvc repro` continues from here."
     )
 
 

@@ -1,4 +1,4 @@
-"""The figures: what they show, how they are named, and that the colours can be told apart."""
+"""The figures: what they show, how they are named, and that the colours can be distinguished."""
 
 import itertools
 import json
@@ -59,7 +59,7 @@ def texts(figure):
 
 
 @pytest.mark.parametrize("vision", VISION)
-def test_the_colours_can_be_told_apart(vision):
+def test_the_colours_differ_for_every_eye(vision):
     usual = [
         "#1f77b4",
         "#ff7f0e",

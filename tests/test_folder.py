@@ -108,7 +108,7 @@ def test_cmyk_becomes_rgb():
         assert max(green, blue) < 5
 
 
-def test_transparency_is_laid_on_white_and_told():
+def test_transparency_is_laid_on_white_and_reported():
     image = Image.new("RGBA", (3, 1))
     image.putdata([(255, 0, 0, 255), (255, 0, 0, 0), (0, 0, 0, 128)])
     picture = read_picture(saved(image))
@@ -180,7 +180,7 @@ def noise(kind: str) -> bytes:
         (png(8, 0, bytes(9), 0, 0).getvalue(), "is not a picture in a known format"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_a_phrase(tmp_path, content, reason):
+def test_what_cannot_be_read_gives_a_phrase(tmp_path, content, reason):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     with pytest.raises(PictureError) as raised:
@@ -196,7 +196,7 @@ def test_the_more_costly_formats_may_have_half_the_pixels(monkeypatch):
         read_picture(saved(Image.new("RGB", (10, 10)), "WEBP"))
 
 
-def test_what_is_no_file_is_told(tmp_path):
+def test_what_is_no_file_is_reported(tmp_path):
     with pytest.raises(PictureError, match="x: is not there"):
         read_picture(tmp_path / "x")
     with pytest.raises(PictureError, match="is a folder"):
@@ -294,7 +294,7 @@ def test_classes_may_be_called_train_and_test(tmp_path):
     assert read(tmp_path).class_names == ("test", "train", "tram")
 
 
-def test_hidden_files_and_litter_are_ignored_and_strays_told(tmp_path):
+def test_hidden_files_and_litter_are_ignored_and_strays_reported(tmp_path):
     fill(tmp_path, {"a": 3, "b": 3, ".cache": 1, "__MACOSX": 1})
     for name in ("a/.DS_Store", "a/Thumbs.db", "README.md", ".gitignore", "notes.txt"):
         (tmp_path / name).write_text("x")
@@ -387,7 +387,7 @@ def unprintable(root: Path) -> None:
         (unprintable, r"b\\n: a class name must be text"),
     ],
 )
-def test_a_wrong_layout_is_told(tmp_path, lay: Callable[[Path], None], fault):
+def test_a_wrong_layout_is_reported(tmp_path, lay: Callable[[Path], None], fault):
     root = tmp_path / "pictures"
     root.mkdir()
     lay(root)

@@ -90,7 +90,7 @@ def test_the_map_is_drawn_and_the_stored_one_stays(lab, monkeypatch):
         (["new/9.png"], 1, "9.png"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(lab, monkeypatch, arguments, code, told):
+def test_a_mistake_gives_one_sentence(lab, monkeypatch, arguments, code, told):
     got, output = run(lab, monkeypatch, *arguments)
     assert got == code
     assert told in output

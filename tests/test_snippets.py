@@ -1,4 +1,4 @@
-"""The programs in README.md and docs/deploy.md, run as they stand there: Python and Node must give the same logits."""
+"""The programs in README.md and docs/deploy.md run as they stand; Python and Node give the same logits."""
 
 import json
 import re
@@ -59,6 +59,14 @@ def test_python_snippet(workplace: Path, document: str):
     logits, printed = python_logits(workplace, code)
     assert np.allclose(logits, expected, rtol=0, atol=1e-5)
     assert any(name in printed for name in Model.load(default_model_path()).class_names)
+
+
+@pytest.mark.slow
+def test_the_library_example_learns_the_digits(tmp_path: Path):
+    code = snippet("README.md", "python", "train_classifier")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(done.stdout.split()[-1]) > 0.9
+    assert Model.load(tmp_path / "digits.onnx").class_names == tuple("0123456789")
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_lfw_comes_at_any_size(lfw_home, size):
     assert fetch_lfw(lfw_home, size, seed=0).info.shape == (3, size, size)
 
 
-def test_without_network_or_files_the_way_out_is_told(tmp_path, monkeypatch):
+def test_without_network_or_files_the_error_says_what_to_do(tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise OSError("no network in tests")
 

@@ -1,4 +1,4 @@
-"""Put the network that `cnnlab predict` falls back on into the package: `python stages/ship.py`."""
+"""Refresh the network that the package contains for `cnnlab predict`: `python tools/ship.py`."""
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
@@ -8,7 +8,7 @@ SHIPPED = "mynet"  # int8: the most accurate of the networks whose file stays un
 
 
 def main() -> None:
-    """Copy the int8 file of a default run; any other run (smoke, another recipe or data set) leaves what is there."""
+    """Copy the int8 file of a default run. After any other run (smoke, another recipe or data set), change nothing."""
     settings = params.load()
     target = default_model_path()
     is_default = (settings.dataset, settings.recipe) == ("fashion_mnist", "modern") and settings.budget != "smoke"
@@ -17,7 +17,7 @@ def main() -> None:
         return
     data = artifacts.onnx_path(SHIPPED, "int8").read_bytes()
     artifacts.write_bytes(target, data)
-    print(f"{target}: {len(data) / 1e6:.2f} MB, the answers of `cnnlab predict` before anything was trained.")
+    print(f"{target}: {len(data) / 1e6:.2f} MB, used by `cnnlab predict` until a network is trained.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`make verify`: is what Git holds what the code gives?
+"""`make verify`: does the code give what is in Git?
 
 In a clean clone of HEAD, `dvc repro --dry --allow-missing` must find nothing to run, and LeNet trained afresh must give
 the committed figures: the same bytes on the kind of machine that made them, else an accuracy within the tolerance.
@@ -36,7 +36,7 @@ def main() -> None:
         stale = [line for line in dry.splitlines() if line.startswith("Running stage")]
         if stale:
             sys.exit("the committed lock is not true; these stages would run:\n" + "\n".join(stale))
-        print("The lock files are true: a clean clone finds nothing to run.")
+        print("The lock file is up to date: a clean clone has nothing to run.")
         committed = {path: json.loads((clone / path).read_text()) for path in (FIGURES, TIMING)}
         run("dvc", "repro", "--single-item", "--force", "download", cwd=clone)
         run("dvc", "repro", "--single-item", "--force", "train@lenet", cwd=clone)
@@ -46,7 +46,7 @@ def main() -> None:
 def compare(committed: dict[Path, dict], fresh: dict[Path, dict]) -> None:
     """The same figures on the same kind of machine, else the same accuracy within the tolerance."""
     if committed[FIGURES] == fresh[FIGURES]:
-        print("LeNet trained afresh gives the committed figures, digit by digit.")
+        print("LeNet trained again gives the committed figures, digit by digit.")
         return
     here, there = fresh[TIMING]["device"], committed[TIMING]["device"]
     gaps = {
@@ -54,7 +54,7 @@ def compare(committed: dict[Path, dict], fresh: dict[Path, dict]) -> None:
     }
     if here == there or max(gaps.values()) > TOLERANCE:
         sys.exit(f"LeNet trained afresh differs: {committed[FIGURES]} committed on {there}, {fresh[FIGURES]} on {here}")
-    print(f"LeNet trained afresh on {here} is within {TOLERANCE} of what {there} gave: {gaps}.")
+    print(f"LeNet trained again on {here} is within {TOLERANCE} of what {there} gave: {gaps}.")
 
 
 if __name__ == "__main__":

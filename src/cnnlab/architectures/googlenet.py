@@ -1,9 +1,9 @@
 """GoogLeNet (Szegedy et al. 2015, "Going deeper with convolutions", section 5 and table 1).
 
-As the report has it for 28×28 pictures: the stem's first convolution is padded by one pixel rather than
-three; there is no local response normalisation, no dropout and no auxiliary classifier. The 5×5 branch is a
-true 5×5, as in the paper. The paper has a ReLU after every convolution; the report leaves most of them out,
-as `relu="report"` does.
+Departures from the paper, as in report B for 28×28 pictures: the stem's first convolution is padded by one pixel
+instead of three; there is no local response normalisation, no dropout and no auxiliary classifier. The 5×5 branch is a
+true 5×5, as in the paper. The paper has a ReLU after every convolution, which is the default; the report leaves most of
+them out, as does `relu="report"`.
 """
 
 from typing import Literal
@@ -30,7 +30,7 @@ POOLED_BEFORE = {"inception4a", "inception5a"}  # the side is halved on the way 
 
 
 class Inception(nn.Module):
-    """Four branches side by side, joined along the channels: [n, inputs, h, w] to [n, width, h, w]."""
+    """Four parallel branches, concatenated along the channels: [n, inputs, h, w] to [n, width, h, w]."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """MyNet: the network that report A designed for Fashion-MNIST, and whose inner layers it shows.
 
-Small kernels, three convolutions, each layer but the last followed by batch normalisation (Ioffe and Szegedy
-2015) and ReLU. The report gives its network pictures of 28×28 padded to 32×32; here the network pads by
-itself, with zeros, up to the next multiple of eight. The optimiser and its rate are not in the report.
+Three convolutions with small kernels; batch normalisation (Ioffe and Szegedy 2015) and ReLU follow every layer but the
+last. The report pads its pictures from 28×28 to 32×32; here the network itself pads with zeros to the next multiple of
+eight. The report does not give its optimizer or learning rate.
 """
 
 from torch import Tensor, nn

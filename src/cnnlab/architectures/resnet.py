@@ -1,7 +1,7 @@
 """ResNet (He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition", 3.3 and table 1).
 
-The report's form: ResNet-18 with one residual block rather than two in the first group, a bias in every
-convolution although normalisation follows, and no normalisation on the 1×1 convolution of a shortcut.
+Departures from the paper, as in report B: ResNet-18 with one residual block instead of two in the first group, a bias
+in every convolution although normalisation follows, and no normalisation on the 1×1 convolution of a shortcut.
 """
 
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions beside a shortcut: [n, inputs, h, w] to [n, width, ⌈h / stride⌉, ⌈w / stride⌉]."""
+    """Two 3×3 convolutions and a shortcut around them: [n, inputs, h, w] to [n, width, ⌈h / stride⌉, ⌈w / stride⌉]."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()

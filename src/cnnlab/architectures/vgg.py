@@ -1,8 +1,8 @@
 """VGG (Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image recognition").
 
-Section 2: blocks of 3×3 convolutions that each halve the side, then three linear layers. The report's form
-for 28×28 pictures: two blocks of one convolution each, 32 and 64 channels, and 1024 and 512 hidden units,
-where the paper has five blocks of up to four convolutions and 4096 units twice.
+Section 2: blocks of 3×3 convolutions that each halve the side, then three linear layers. Report B's form
+for 28×28 pictures: two blocks of one convolution each (32 and 64 channels), and 1024 and 512 hidden units. The paper
+has five blocks of up to four convolutions, and 4096 units twice.
 """
 
 from torch import Tensor, nn

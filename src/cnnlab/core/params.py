@@ -169,14 +169,19 @@ class Vae(PerBudget[VaeRun]):
         return self
 
 
-class Params(Block):
-    """The whole of params.yaml."""
+class Switches(Block):
+    """LeNet's own options, at the top of params.yaml so that `-S act=relu` is enough to change one."""
 
     act: Activation
     norm: Normalisation
     pool: Pooling
     kernel_size: Literal[1, 3, 5, 7, 9, 11]
     channels: Annotated[list[Annotated[int, Field(ge=1, le=512)]], Field(min_length=2, max_length=2)]
+
+
+class Params(Switches):
+    """The whole of params.yaml."""
+
     budget: Budget
     recipe: Recipe
     device: Annotated[str, AfterValidator(_device)]
@@ -230,7 +235,7 @@ class Params(Block):
     def options(self, architecture: str) -> dict[str, Any]:
         """An architecture's own options: LeNet's are the switches at the top."""
         if architecture == "lenet":
-            return {name: getattr(self, name) for name in ("act", "norm", "pool", "kernel_size", "channels")}
+            return {name: getattr(self, name) for name in Switches.model_fields}
         return self.model(architecture).options
 
     def run(self, architecture: str) -> Run:

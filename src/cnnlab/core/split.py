@@ -15,14 +15,14 @@ def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
     outside (0, 1) and for a class of fewer than two pictures.
     """
     if not 0 < share < 1:
-        raise UserError(f"a validation share of {share} is not possible: it lies between 0 and 1.")
+        raise UserError(f"a validation share of {share} is not possible: it must be between 0 and 1.")
     labels = np.asarray(labels)
     generator = np.random.Generator(np.random.PCG64(seed))
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
-            raise UserError(f"class {label} has one picture only: splitting needs two or more of each class.")
+            raise UserError(f"class {label} has one picture: splitting needs two or more of each class.")
         count = min(max(math.floor(share * len(members) + 0.5), 1), len(members) - 1)
         held_out[members[choose(generator, len(members), count)]] = True
     return np.flatnonzero(~held_out).astype(np.int64), np.flatnonzero(held_out).astype(np.int64)

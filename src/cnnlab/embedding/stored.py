@@ -1,4 +1,4 @@
-"""A stored map opened again, so that new pictures can be placed on it: arrays from disk, no pickle."""
+"""Open a stored map and place new pictures on it. Reads arrays, no pickle."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Figures: functions that take arrays and give a matplotlib Figure, and neither compute nor read. No torch."""
+"""Functions that take arrays and return a matplotlib Figure. They read no files and compute no results. No torch."""

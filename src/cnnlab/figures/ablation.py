@@ -1,4 +1,4 @@
-"""The ablation at a glance: each variant's difference from its baseline, with its interval."""
+"""The ablations in one picture: each variant's difference from its baseline, with its interval."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

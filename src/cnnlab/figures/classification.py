@@ -14,7 +14,7 @@ _TILE, _CAPTION = 0.84, 0.40  # inches: a picture's side, and the two lines abov
 def worst_mistakes(
     images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, confidences: np.ndarray, class_names: Sequence[str]
 ) -> Figure:
-    """The wrong answers among those given, the most confident first, each with its true and its predicted class.
+    """Wrong answers, the most confident first, each with its true and its predicted class.
 
     images: uint8 [n, c, h, w]; labels and predictions: int [n]; confidences: probability of the prediction, [n].
     """

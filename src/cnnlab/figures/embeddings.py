@@ -1,4 +1,4 @@
-"""Maps of features: one layer by one method, and a network's layers by both methods side by side."""
+"""Maps of features: one layer by one method, or all layers of a network by both methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from cnnlab.figures.style import AREAS, WIDTH, class_handles, colour, marker, new_figure, plain, short, title
 
-_TOGETHER = 0.03  # of the map's side: what is nearer shares a name tag
-_ROUNDS = 4  # in which the classes are drawn by turns, so that no class hides the others
+_TOGETHER = 0.03  # of the map's side: points nearer than this share a label
+_ROUNDS = 4  # the classes take turns in this many rounds, so that none hides the others
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def embedding_map(
     marked: np.ndarray | None = None,
     marked_names: Sequence[str] = (),
 ) -> Figure:
-    """A scatter with the classes named beside it; `marked` [m, 2] are new points, each with its name."""
+    """A scatter plot with a legend of classes; `marked` [m, 2] are new points, each with its name."""
     figure = new_figure(WIDTH, 6.6)
     title(figure, panel.heading, subtitle)
     axes = figure.add_axes((0.06, 0.06, 0.70, 0.80))
@@ -105,7 +105,7 @@ def _marker_size(points: int) -> float:
 
 
 def _mark(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
-    """Ring the new points; those that fall together have their names side by side."""
+    """Draw rings around the new points; points that fall together share a label."""
     rings = {"marker": "o", "facecolors": "none", "s": 260}
     axes.scatter(*points.T, edgecolors="white", linewidths=5, zorder=5, **rings)
     axes.scatter(*points.T, edgecolors="black", linewidths=2, zorder=6, **rings)

@@ -1,4 +1,4 @@
-"""What a convolution makes of pictures: its raw outputs as a grid, and the first layer's filters."""
+"""Raw outputs of a convolution as a grid, and the filters of the first layer."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from cnnlab.figures.style import WIDTH, as_rgb, enlarge, new_figure, title
 
 DPI = 200  # twice the README's dots, so that small maps stay crisp
-LEVELS = 64  # of colour: more cannot be told apart and cost bytes in Git
+LEVELS = 64  # of colour: the eye cannot distinguish more, and they cost bytes in Git
 SCALE = "RdBu_r"  # blue below zero, white at zero, red above: what a rectifier keeps is red
 _GAP = 4  # dots between tiles
 _LARGEST = 112  # dots: a tile's greatest side

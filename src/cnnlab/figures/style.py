@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, markers, sizes. Drawn through matplotlib's objects, without pyplot."""
+"""The common look of all figures: colours, markers, sizes. Uses matplotlib's objects, not pyplot."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ FONT = {"family": "DejaVu Sans"}  # ships with matplotlib, so figures are the sa
 
 
 def colour(index: int) -> str:
-    """The colour of class `index`; the ten come round again."""
+    """The colour of class `index`; the ten colours repeat."""
     return COLOURS[index % len(COLOURS)]
 
 
@@ -50,7 +50,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def plain(axes: Axes) -> Axes:
-    """Take away ticks and soften the frame."""
+    """Remove ticks and soften the frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for side in axes.spines.values():

@@ -1,4 +1,4 @@
-"""A picture of any size, colour and background as the pixels that a network was trained on."""
+"""Turn a picture of any size, colour and background into pixels like those that a network was trained on."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from PIL import Image, ImageOps
 
 from cnnlab.data.pictures import to_pixels
 
-LIGHT = 127.5  # grey value: a background that is lighter is a light one
+LIGHT = 127.5  # grey value: lighter backgrounds count as light
 TOLERANCE = 24  # grey values by which the object differs from its background; JPEG's ringing stays below
 SPECK = 0.01  # share of the longer side that a row or column must differ in to belong to the object
 EVEN = 0.98  # share of a border within the tolerance that makes it a plain background
-MAX_SIDE = 1024  # pixels: what is larger is averaged down first, so that every step after is quick
+MAX_SIDE = 1024  # pixels: larger pictures are averaged down first, so that later steps are fast
 CELL = 3  # samples a side for each pixel of the result, of which the middle one is taken
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -65,7 +65,7 @@ def _border(grey: np.ndarray) -> np.ndarray:
 
 
 def _object(grey: np.ndarray) -> tuple[Box, float]:
-    """Where the object lies in [h, w], and the grey value of its background.
+    """The box of the object in [h, w], and the grey value of its background.
 
     A plain border is cut off, and where another plain one lies inside (a frame), that too. A picture with nothing but
     background is taken whole.
@@ -99,7 +99,7 @@ def _on_grid(picture: Image.Image, box: Box, size: int, share: float, background
     """
     wide, high = box[2] - box[0], box[3] - box[1]
     cell = max(wide, high) / (size * share)
-    side = int(np.ceil((size + 2) * cell)) + 1  # so that no sample of a small object falls beside the canvas
+    side = int(np.ceil((size + 2) * cell)) + 1  # so that every sample of a small object is on the canvas
     left, top = (side - wide) // 2, (side - high) // 2
     fill = round(background)
     canvas = Image.new(picture.mode, (side, side), fill if picture.mode == "L" else (fill, fill, fill))

@@ -1,4 +1,4 @@
-"""How fast a file answers here, for the record in metrics/timing; benchmarks/inference.py is the measurement."""
+"""Speed of an exported file on this machine, for metrics/timing. benchmarks/inference.py measures properly."""
 
 import time
 

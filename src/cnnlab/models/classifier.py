@@ -1,4 +1,4 @@
-"""A network with its preprocessing, and its file."""
+"""A network together with its preprocessing, and the file that stores both."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
 
 
 def save_classifier(path: str | Path, classifier: Classifier) -> None:
-    """Write weights and meta as one .pt file, whole or not at all."""
+    """Write weights and metadata as one .pt file, completely or not at all."""
     weights.save(path, classifier, classifier.meta)
 
 

@@ -37,7 +37,7 @@ class SmallMapConv2d(nn.Conv2d):
 
 
 @cache
-@torch.inference_mode(False)  # kept for training too, whoever asks first
+@torch.inference_mode(False)  # the cache serves training too, even if inference fills it
 def _tap_table(kernel: int, stride: int, padding: int, height: int, width: int) -> tuple[Tensor, int, int]:
     """For each output pixel and each input pixel the tap between them, kernel² where there is none; rows, columns."""
     rows, columns = (1 + (side + 2 * padding - kernel) // stride for side in (height, width))

@@ -1,4 +1,4 @@
-"""What an architecture costs and what each of its layers puts out: the table of `cnnlab models`."""
+"""The cost of an architecture and the output of each layer: the table of `cnnlab models`."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the reports and others measured, beside our runs of the same recipe and length."""
+"""What the reports and others measured, with our runs of the same recipe and length."""
 
 import csv
 import statistics

@@ -1,1 +1,1 @@
-"""The ablations over seeds: `runs` trains, `table` compares, `statistics` has the formulas."""
+"""Ablations over seeds: `runs` trains, `table` compares, `statistics` has the formulas."""

@@ -1,4 +1,4 @@
-"""All variants against their baselines in one table, with Holm's correction for their number. No torch."""
+"""One table of all variants and their baselines, with Holm's correction. No torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from cnnlab.core.errors import UserError
 from cnnlab.study.statistics import holm, mcnemar, paired_difference
 
 Row = dict[str, Any]
-GROUPS = {"": "usual", "fair_": "own best"}  # key prefix of a group of runs: the rate that it was trained at
+GROUPS = {"": "usual", "fair_": "own best"}  # key prefix of a group of runs: its learning rate
 
 
 def table(results: Mapping[str, Mapping[str, Any]], hits: Mapping[str, np.ndarray], budget: str) -> list[Row]:

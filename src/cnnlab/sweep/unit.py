@@ -90,7 +90,7 @@ def versions() -> dict[str, str]:
 
 
 def difference(wanted: Mapping[str, str], has: Mapping[str, str]) -> str:
-    """What a worker has otherwise, in words; empty where nothing."""
+    """How a worker's versions differ, or ''."""
     other = [f"{name} {has.get(name, 'none')}, not {version}" for name, version in wanted.items()
              if has.get(name) != version]  # fmt: skip
     return f"it has {'; '.join(other)}" if other else ""

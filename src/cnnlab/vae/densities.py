@@ -80,7 +80,7 @@ def fit_mixture(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, compon
     It is near the aggregate posterior, which is the prior under which the evidence lower bound would be largest with
     encoder and decoder held fixed (Hoffman and Johnson 2016, section 2). To fit a density after training is Ghosh et
     al. 2020, "From variational to deterministic autoencoders", section 4. Each of the labels [n] has its share of the
-    weight and at most `components` Gaussians, as many as its codes bear.
+    weight and at most `components` Gaussians, fewer if it has few codes.
     """
     codes = mean + np.exp(0.5 * logvar) * np.random.default_rng(seed).standard_normal(mean.shape)
     parts = []
@@ -93,7 +93,7 @@ def fit_mixture(mean: np.ndarray, logvar: np.ndarray, labels: np.ndarray, compon
 
 
 def _fit_components(codes: np.ndarray, components: int, seed: int) -> Mixture | None:
-    """At most so many Gaussians by expectation and maximisation; None where the codes [n, z_dim] bear only one."""
+    """At most that many Gaussians by expectation-maximisation; None if there are codes [n, z_dim] for only one."""
     from sklearn.mixture import GaussianMixture  # takes a second to import
 
     n, z_dim = codes.shape

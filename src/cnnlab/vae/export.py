@@ -80,7 +80,7 @@ def _densities(
 def check_parity(vae: VAE, encoder: bytes, decoder: bytes, images: np.ndarray, seed: int) -> dict[str, float | int]:
     """How near the files come to torch, for uint8 images [n, c, h, w] and codes drawn from the prior.
 
-    200 of them at batch 1, 3 and 64. The figures are powers of ten, as the digits below hang on torch's number of
+    200 of them at batch 1, 3 and 64. The figures are powers of ten, since the digits depend on torch's number of
     threads. UserError where codes or logits differ by more than 1e-4 of max(1, |value|), or a pixel by more than one
     grey value.
     """
