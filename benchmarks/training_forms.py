@@ -1,4 +1,4 @@
-"""What each network wants on this machine: `python benchmarks/training_forms.py --networks lenet,vgg`.
+"""Which form of a training step is fastest on this machine: `python benchmarks/training_forms.py --networks lenet,vgg`.
 
 Training steps at batch 256 in several forms, taken in turn so that all meet the same noise: channels innermost (as we
 train) or outermost, in bfloat16, compiled by torch.compile (compilation not timed), and in micro-batches that

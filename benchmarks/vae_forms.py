@@ -1,8 +1,8 @@
 """Both forms of the VAE's decoder over seeds: `python benchmarks/vae_forms.py --data fashion_mnist --seeds 3`.
 
 Trains each form at params.yaml's `vae` settings, its steps, batch size and rate changed by the options, measures the
-kept weights once on the test set, and adds one record for each run to benchmarks/results/vae_forms.json. Records that
-are there are not made again and an unfinished training goes on, so the command may be stopped and repeated.
+kept weights once on the test set, and adds one record for each run to benchmarks/results/vae_forms.json. Finished
+records are not made again and unfinished training continues, so you can stop and repeat the command.
 
 --data names a folder under data/, or an .npy file of uint8 pictures [n, c, h, w], whose last tenth is the test set.
 """
@@ -27,7 +27,7 @@ from cnnlab.vae.model import save_vae
 from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import train_vae
 
-RECORDED = {"z_dim", "likelihood", "beta", "warm_up", "binarize", "flip"}  # of the settings, beside the run's
+RECORDED = {"z_dim", "likelihood", "beta", "warm_up", "binarize", "flip"}  # of the settings; the run's own are added
 FIGURES = ("negative_elbo", "reconstruction", "kl")
 
 
@@ -41,7 +41,7 @@ def main(
     weights: Path | None = typer.Option(None, help="a folder to keep the weights in"),
     output: Path = typer.Option(Path("benchmarks/results/vae_forms.json"), help="where records are kept"),
 ) -> None:
-    """Run what is not yet recorded and print mean and spread of both forms."""
+    """Make the runs that are not recorded yet; print mean and spread of both forms."""
     settings = params.load()
     wished = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     run = settings.vae.quick.model_copy(update={key: value for key, value in wished.items() if value})

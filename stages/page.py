@@ -1,4 +1,4 @@
-"""Make the page that shows everything, and the model cards: `python stages/page.py`."""
+"""Write the page with all results, and the model cards: `python stages/page.py`."""
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command

@@ -1,4 +1,4 @@
-"""The page's data: what belongs to the settings is shown, what does not is named; the reports' figures beside ours."""
+"""The page's data: what belongs to the settings is shown, what does not is named; the reports' figures with ours."""
 
 import base64
 import io
@@ -105,7 +105,7 @@ ROW = {"source": "report B", "title": "LeNet", "run": "a b", "modern": "m", "epo
 ROW |= {"figure": "test_accuracy", "value": "0.840", "high": ""}
 
 
-def test_reported_figures_stand_beside_mean_and_spread_of_ours():
+def test_reported_figures_are_shown_with_mean_and_spread_of_ours():
     (entry,) = reported.join([ROW], [record("a", 0, 0.80), record("a", 1, 0.90), record("m", 0, 0.93)])
     assert entry["reported"] == {"test_accuracy": ["0.840"]}
     assert entry["ours"]["n"] == 2
@@ -121,7 +121,7 @@ def test_runs_of_other_epochs_are_not_the_same_and_the_one_with_most_seeds_is_ta
     assert (entry["ours"]["run"], entry["ours"]["n"], entry["ours"]["epochs"]) == ("b", 1, 20.0)
 
 
-def test_what_was_not_run_is_told_from_what_cannot_be():
+def test_what_was_not_run_differs_from_what_cannot_be_run():
     (entry,) = reported.join([ROW | {"modern": ""}], [])
     assert (entry["ours"], entry["modern"]) == ({}, None)
 

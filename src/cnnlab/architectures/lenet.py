@@ -1,8 +1,8 @@
 """LeNet-5 (LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II-B).
 
-As the report and the course book have it: the second convolution sees all maps rather than a chosen few,
-pooling has no weights of its own, the activation is the logistic sigmoid, and a linear layer takes the place
-of the Gaussian connections. The switches of the ablation are the constructor's options.
+Departures from the paper, as in report B and its course book: the second convolution sees all maps instead of a
+selection, pooling has no weights, the activation is the logistic sigmoid, and the last layer is linear instead of
+Gaussian. The constructor's options are the switches of the ablation.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """NiN (Lin, Chen and Yan 2014, "Network in network", sections 3.1 and 3.2).
 
-1×1 convolutions after each convolution, and one averaged map for each class in place of linear layers. The
-report's form for 28×28 pictures: a stride of one everywhere, 2×2 pooling, and a single 3×3 convolution,
-with no activation after it, for the maps of the classes.
+1×1 convolutions after each convolution, and one averaged map for each class instead of linear layers. Report B's form
+for 28×28 pictures: stride one everywhere, 2×2 pooling, and a single 3×3 convolution without activation for the maps of
+the classes.
 """
 
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class Nin(Network):
     """Three blocks of a convolution and two 1×1 ones, then a map for each class; shapes are for 1×28×28.
 
     Taps: conv1 to conv3, the blocks' first convolutions, and conv4, the maps of the classes, are raw;
-    "pooled" is the mean of each map of the last block, a description that the network itself does not use.
+    "pooled" is the mean of each map of the last block, which the network itself does not use.
     dropout: the share of the last block's outputs that training sets to zero.
     """
 
@@ -54,7 +54,7 @@ class Nin(Network):
         return self.act3(self.mix3(x))
 
     def classify(self, maps: Tensor, tap: Tap) -> Tensor:
-        tap("pooled", maps.mean((2, 3)))  # 384, for who looks inside
+        tap("pooled", maps.mean((2, 3)))  # 384; not used by the network itself
         x = self.dropout(maps)
         x = tap("conv4", self.conv4(x))  # classes×7×7
         return self.pool4(x)  # classes

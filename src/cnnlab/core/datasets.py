@@ -1,4 +1,4 @@
-"""A data set as arrays: its pictures and labels, what is known of it, and how it lies on disk."""
+"""A data set as arrays: its pictures and labels, its description, and its files on disk."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -41,7 +41,7 @@ def _odd(size: int) -> int:
 
 
 Shape = tuple[int, int, int]  # channels, height, width
-Tap = Callable[[str, Tensor], Tensor]  # told a name and a tensor, gives the tensor back
+Tap = Callable[[str, Tensor], Tensor]  # takes a name and a tensor, returns the tensor
 Width = Annotated[int, Field(ge=1, le=512)]  # output channels of a convolution
 KernelSize = Annotated[int, Field(ge=1, le=11), AfterValidator(_odd)]  # pixels
 
@@ -59,12 +59,12 @@ _NOT_MONOTONE = {"gelu", "silu"}  # both dip below zero before they rise
 
 
 def untapped(name: str, value: Tensor) -> Tensor:
-    """The tap that keeps nothing."""
+    """A tap that keeps nothing."""
     return value
 
 
 class Network(nn.Module):
-    """A classifier of pictures that can give its named intermediate outputs, its taps, beside its logits.
+    """A classifier of pictures that returns logits and, on request, its taps: named intermediate outputs.
 
     A subclass is built from (shape, classes, **options) and writes `features` and `classify`, calling
     `x = tap(name, x)` where a layer's output has a name. Taps whose names begin with "conv" are raw outputs of

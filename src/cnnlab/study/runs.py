@@ -1,4 +1,4 @@
-"""The runs of one variant: each seed trained, then measured on the test set; rates chosen on validation alone."""
+"""The runs of one variant: train each seed, then measure it on the test set. Rates are chosen on validation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from cnnlab.training.loop import EVALUATION_BATCH
 from cnnlab.training.steps import Row
 from cnnlab.training.trained import Trained
 
-DEAD_SAMPLE = 5000  # training pictures on which a rectifier must be silent to count as dead
+DEAD_SAMPLE = 5000  # a ReLU that is 0 for this many training pictures counts as dead
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the runs of all variants share; the test pictures are measured on, never chosen on."""
+    """What the runs of all variants share. It has no test pictures, so that no choice can use them."""
 
     info: DatasetInfo
     train: Split
@@ -47,7 +47,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One trained seed: its curve and figures, which test pictures it has right (bool [n_test]), and its seconds."""
+    """One trained seed: its curve, its figures, its hits (bool [n_test]: which test pictures are right), its timing."""
 
     seed: int
     rate: float
@@ -60,7 +60,7 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class VariantRuns:
-    """All runs of a variant: at the usual rate and, where the protocol lists rates, at its own best one ("fair_")."""
+    """All runs of a variant: at the usual rate, and at its own best rate ("fair_") if the protocol lists rates."""
 
     groups: dict[str, list[SeedRun]]
     checkpoints: list[Checkpoint]
@@ -88,7 +88,7 @@ class VariantRuns:
 
 
 def run_variant(variant: Variant, setting: Setting, test: Split) -> VariantRuns:
-    """Train every seed of the protocol, and once more at the variant's own best rate where rates are to be tried."""
+    """Train every seed of the protocol, and again at the variant's best rate if the protocol lists rates."""
     seeds = range(setting.protocol.seeds)
     usual = run_seeds(variant, setting, test, seeds)
     groups, checkpoints = {"": usual}, [run.checkpoint for run in usual]
@@ -129,7 +129,7 @@ def _measured(trained: Trained[Classifier], setting: Setting, test: Split) -> Se
 
 
 def choose_rate(variant: Variant, setting: Setting) -> tuple[float, list[Checkpoint]]:
-    """Of the protocol's rates the one with the best validation accuracy, seed 0; the test set is not to be had here."""
+    """The rate with the best validation accuracy at seed 0, among the protocol's; the test set is not an argument."""
     tries = [(_train(variant, setting, [0], rate, validate=True)[0], rate) for rate in setting.protocol.rates]
     best = max(tries, key=lambda tried: tried[0].validation["accuracy"])
     return best[1], [trained.checkpoint for trained, _ in tries]

@@ -1,4 +1,4 @@
-"""Means over seeds, differences paired by seed, and what may be concluded from them. No torch."""
+"""Means over seeds, differences paired by seed, and their tests. No torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

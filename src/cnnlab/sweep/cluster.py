@@ -48,7 +48,7 @@ def local_cluster(workers: int, threads: int, devices: list[str], scratch: Path)
         env = {"OMP_NUM_THREADS": str(threads)}
         if devices:
             env["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-        # Training is a process beside the worker, so the worker's own memory says nothing.
+        # Training is another process than the worker, so the worker's memory says nothing about it.
         options = {"nthreads": 1, "memory_limit": 0, "local_directory": str(scratch), "env": env}
         return {"cls": Nanny, "options": {**options, "host": "127.0.0.1", "silence_logs": quiet}}
 

@@ -25,7 +25,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as far as a sweep asks: all that its result hangs on beside its files, its neighbours, its metrics."""
+    """What a sweep needs to know of a stage: its result's other dependencies, its neighbours, its metrics."""
 
     signature: str
     upstream: frozenset[str]

@@ -21,12 +21,12 @@ CODE = ("core", "models", "architectures", "training", "vae")  # the folders tha
 
 KEY_LENGTH = 16  # hexadecimal digits of the hash in a file's name
 DIGEST = hashlib.sha256().digest_size  # bytes of checksum at the beginning of the file
-FORGOTTEN = 30 * 24 * 3600  # seconds after which another setting's unfinished run is given up
+FORGOTTEN = 30 * 24 * 3600  # seconds after which the unfinished run of another setting is deleted
 PAUSE = 20  # times as long as a save took must go by before the next: saving costs at most a twentieth of the time
 
 
 class Checkpoint:
-    """One run's checkpoint file, named by a hash of all that its result depends on."""
+    """One run's checkpoint file, named by a hash of everything that its result depends on."""
 
     def __init__(self, name: str, settings: Mapping[str, Any], arrays: list[np.ndarray]) -> None:
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
