@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check setup verify format page page-assets fuzz
+.PHONY: repro test check setup verify verify-gpu study-gpu format page page-assets fuzz
 
 repro: setup
 	@cnnlab check
@@ -39,6 +39,17 @@ lint:
 format: setup
 	ruff format .
 	ruff check --fix .
+
+# The two for a GPU need no network: they run with the packages of .venv, else with those of $(PYTHON) itself.
+GPU_PYTHON = PYTHONPATH=src $$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON))
+MINUTES ?= 30
+
+verify-gpu:
+	@$(GPU_PYTHON) tools/verify_gpu.py
+
+study-gpu:
+	@$(GPU_PYTHON) benchmarks/full_scale.py --runs all --device cuda --minutes $(MINUTES) \
+	--output benchmarks/results/full_scale_gpu.json
 
 verify: setup
 	python tests/verify.py

@@ -5,14 +5,17 @@ record for each run and seed to benchmarks/results/full_scale.json. Finished rec
 unfinished training goes on from its checkpoint, so the command may be stopped and repeated at will.
 
 `--runs relu,max-pool` names baselines and ablations of params.yaml; `relu@0.3` is one at another learning rate, with
-the validation part held out to choose by.
+the validation part held out to choose by. `--runs all --minutes 30` does what it can in that time (`make study-gpu`).
 """
 
 import base64
 import json
 import platform
+import signal
 import statistics
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,28 +52,63 @@ RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
 FIGURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
+class TimeIsUp(KeyboardInterrupt):
+    """The minutes that the user gave are over; what is unfinished has its checkpoint."""
+
+
 def main(
-    runs: str = typer.Option(",".join(RUNS), help="names, separated by commas"),
+    runs: str = typer.Option(",".join(RUNS), help="names, separated by commas; all: these and every ablation"),
     seeds: int = typer.Option(5, min=1, help="seeds 0 to N−1"),
     device: str = typer.Option("auto", help="as in params.yaml"),
+    minutes: float = typer.Option(0.0, min=0, help="stop after so many; 0: when all is done"),
     output: Path = typer.Option(Path("benchmarks/results/full_scale.json"), help="where records are kept"),
 ) -> None:
-    """Run what is not yet recorded and print mean and spread of every run asked for."""
-    names = runs.split(",")
+    """Run what is not yet recorded, seed by seed, and print mean and spread of every run asked for."""
     settings = params.load()
+    names = [*RUNS, *settings.ablations] if runs == "all" else runs.split(",")
     known = [*RUNS, *settings.baselines, *settings.ablations]
     for name in names:
         if name.split("@")[0] not in known:
             raise UserError(f"there is no run {name!r}; known are {', '.join(known)}.")
+    choose_device(device)  # a device that cannot train is refused before anything else
     records = json.loads(output.read_text()) if output.exists() else []
-    for name in names:
-        for seed in range(seeds):
-            if not any(record["run"] == name and record["seed"] == seed for record in records):
-                record = _record if name in RUNS else _ablation_record
-                records.append(record(name, seed, device))
+    done = {(record["run"], record["seed"]) for record in records}
+    missing = [(name, seed) for seed in range(seeds) for name in names if (name, seed) not in done]
+    finished = 0
+    try:
+        with _time_limit(60 * minutes):
+            for name, seed in missing:
+                record = (_record if name in RUNS else _ablation_record)(name, seed, device)
+                records.append(record)
                 text = ",\n".join(json.dumps(record, sort_keys=True) for record in records)
                 artifacts.write_text(output, f"[\n{text}\n]\n")
-        _print_summary(name, [record for record in records if record["run"] == name])
+                finished += 1
+    except TimeIsUp:
+        print(f"{minutes:g} minutes are over.", file=sys.stderr)
+    for name in names:
+        if of_name := [record for record in records if record["run"] == name]:
+            _print_summary(name, of_name)
+    left = len(missing) - finished
+    print(f"{left} runs are left; the same command goes on from there." if left else f"Every run is in {output}.")
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeIsUp in the block after that time; 0: never."""
+
+    def ring(*_: Any) -> None:
+        raise TimeIsUp
+
+    if not seconds:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _record(name: str, seed: int, device_name: str) -> dict[str, Any]:
