@@ -26,6 +26,7 @@ settings.load_profile("test")
 # A test may be skipped for these reasons alone; any other one fails the run, so that none is forgotten.
 ALLOWED_SKIPS = (
     r"node and npm are not installed",
+    r"npm is not installed",
     r"needs the whole Fashion-MNIST",
     r"could not import 'torchvision",
     r"playwright is not installed",

@@ -19,14 +19,19 @@ from cnnlab.page import live
 # The newest release whose WebAssembly leaves the page under 12 MB: that of 1.30.0 is a quarter larger.
 PACKAGE = "onnxruntime-web@1.23.2"
 SHA512 = "T09JUtMn+CZLk3mFwqiH0lgQf+4S7+oYHHtk6uhaYAAJI95bTcKi5bOOZYwORXfS/RLZCjDDEXGWIuOCAFlEjg=="
-FOLDER = Path(live.__file__).parent / "assets" / "runtime"
 
 
 def main() -> None:
     """Fetch, check and unpack; nothing where the files are there already."""
-    if all((FOLDER / name).is_file() for name in live.RUNTIME):
-        print(f"{FOLDER}: here already.")
+    if all((live.FOLDER / name).is_file() for name in live.RUNTIME):
+        print(f"{live.FOLDER}: here already.")
         return
+    fetch(live.FOLDER)
+    print(f"{live.FOLDER}: {PACKAGE}; now `dvc repro page` makes the live page.")
+
+
+def fetch(target: Path) -> None:
+    """Fetch the package with npm and unpack it into a folder."""
     npm = shutil.which("npm")
     if npm is None:
         raise UserError("npm is not installed: install Node.js, or use the page without its live part.")
@@ -36,21 +41,21 @@ def main() -> None:
         )
         archives = list(Path(folder).glob("*.tgz"))
         if ended.returncode or not archives:
-            raise UserError(f"npm could not fetch {PACKAGE}: {ended.stderr.strip().splitlines()[-1:] or 'no message'}.")
-        unpack(archives[0].read_bytes(), archives[0])
-    print(f"{FOLDER}: {PACKAGE}; now `dvc repro page` makes the live page.")
+            said = ended.stderr.strip().splitlines() or ["it gave no reason"]
+            raise UserError(f"npm could not fetch {PACKAGE}: {said[-1]}.")
+        unpack(archives[0], target)
 
 
-def unpack(data: bytes, archive: Path) -> None:
+def unpack(archive: Path, target: Path) -> None:
     """Take the two files from the package; UserError where its hash is another."""
-    if base64.b64encode(hashlib.sha512(data).digest()).decode() != SHA512:
+    if base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode() != SHA512:
         raise UserError(f"{PACKAGE} is not the package that was pinned: its SHA-512 differs.")
     with tarfile.open(archive) as package:
         for name in live.RUNTIME:
             member = package.extractfile(f"package/dist/{name}")
             if member is None:
                 raise UserError(f"{PACKAGE} has no dist/{name}.")
-            artifacts.write_bytes(FOLDER / name, member.read())
+            artifacts.write_bytes(target / name, member.read())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from cnnlab.cli.predict import predict
 from cnnlab.cli.project import project
 from cnnlab.cli.reconstruct import reconstruct
 from cnnlab.cli.sample import sample
+from cnnlab.cli.serve import serve
 from cnnlab.cli.sweep import sweep
 from cnnlab.core.errors import run_app
 
@@ -21,7 +22,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (predict, explain, project, features, sample, reconstruct, interpolate, models, export, sweep, check):
+for command in (
+    predict,
+    explain,
+    project,
+    features,
+    sample,
+    reconstruct,
+    interpolate,
+    models,
+    export,
+    serve,
+    sweep,
+    check,
+):
     app.command()(command)
 
 

@@ -48,7 +48,7 @@ def predict(
             typer.echo(f"Error: {result}", err=True)
             failed = True
         else:
-            typer.echo(_json(result) if as_json else table.line(result))
+            typer.echo(to_json(result) if as_json else table.line(result))
     if failed:
         raise typer.Exit(1)
 
@@ -65,7 +65,7 @@ def default_model() -> Path:
     return default_model_path()
 
 
-def _json(answer: "Answer") -> str:
+def to_json(answer: "Answer") -> str:
     import json
 
     ranked = [

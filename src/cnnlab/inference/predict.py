@@ -57,7 +57,7 @@ def find(arguments: Iterable[str], tell: Callable[[str], None]) -> Iterator[str 
 
 
 def predict(
-    model: Model, sources: Iterable[str | PictureError], *, top: int = 3, batch: int = 64, invert: bool = True
+    model: Model, sources: Iterable[str | bytes | PictureError], *, top: int = 3, batch: int = 64, invert: bool = True
 ) -> Iterator[Answer | PictureError]:
     """An answer for each picture that can be read, and the reason for each that cannot, in order.
 
@@ -69,7 +69,7 @@ def predict(
 
 
 def _predict_batch(
-    model: Model, sources: Sequence[str | PictureError], top: int, invert: bool
+    model: Model, sources: Sequence[str | bytes | PictureError], top: int, invert: bool
 ) -> Iterator[Answer | PictureError]:
     results: list[Answer | PictureError | None] = []
     read: list[tuple[int, str, bool, bool]] = []
@@ -132,8 +132,10 @@ def _in_folder(folder: Path, tell: Callable[[str], None]) -> Iterator[str | Pict
         yield PictureError(printable(str(folder)), "holds no pictures")
 
 
-def read_source(source: str | PictureError) -> Image.Image:
-    """Decode one of `find`'s results, "-" being standard input; raises what `find` or the decoder says is wrong."""
+def read_source(source: str | bytes | PictureError) -> Image.Image:
+    """Decode one of `find`'s results, or a file's bytes; "-" is standard input. Raises what is wrong."""
+    if isinstance(source, bytes):
+        return read_picture(io.BytesIO(source))
     if isinstance(source, PictureError):
         raise source
     if source == STANDARD_INPUT:
@@ -144,6 +146,8 @@ def read_source(source: str | PictureError) -> Image.Image:
     return read_picture(source)
 
 
-def source_name(source: str | PictureError) -> str:
+def source_name(source: str | bytes | PictureError) -> str:
     """How a source is called in answers and errors."""
+    if isinstance(source, bytes):
+        return "the picture"
     return "standard input" if source == STANDARD_INPUT else printable(str(source))

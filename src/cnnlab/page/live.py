@@ -6,7 +6,7 @@ WebAssembly, 3.1 compressed: too much for Git); without it the page has everythi
 
 import base64
 import gzip
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from cnnlab.inference.session import session_of
 from cnnlab.vae.codec import Decoder, Encoder
 
 NETWORK = "mynet"  # the most accurate one that is small enough
+FOLDER = Path(__file__).parent / "assets" / "runtime"
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of the npm package onnxruntime-web
 # Where it looks for its WebAssembly: an error in a script without an address, though the file is given to it.
 ADDRESS = b'new URL("ort-wasm-simd-threaded.wasm",import.meta.url).href'
@@ -38,11 +39,10 @@ def live(test: Split, shown: list[int]) -> tuple[dict[str, Any], dict[str, str]]
 
     shown: the test pictures on the page's maps, by their index.
     """
-    folder = files("cnnlab.page").joinpath("assets", "runtime")
     path = artifacts.onnx_path(NETWORK, "features")
-    if not shown or not path.is_file() or not all(folder.joinpath(name).is_file() for name in RUNTIME):
+    if not shown or not path.is_file() or not all((FOLDER / name).is_file() for name in RUNTIME):
         return {}, {}
-    script, wasm = (folder.joinpath(name).read_bytes() for name in RUNTIME)
+    script, wasm = ((FOLDER / name).read_bytes() for name in RUNTIME)
     script = script.replace(ADDRESS, b'"given"')
     network, model = _network(path.read_bytes(), test, shown)
     vae, decoder = _vae()

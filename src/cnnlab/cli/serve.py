@@ -1,0 +1,52 @@
+"""`cnnlab serve`: the page and `POST /predict` on this computer, for programs that do not run Python."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="an exported .onnx file [default: models/mynet.onnx, or the network that ships with cnnlab]"),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="on 127.0.0.1; 0 takes a free one")] = 8000,
+    max_bytes: Annotated[int, typer.Option(min=1, help="largest picture, in bytes")] = 10_000_000,
+    rate: Annotated[float, typer.Option(min=1, help="most requests a second")] = 1000,
+) -> None:
+    """Serve report/index.html and POST /predict on localhost. Needs the extra: pip install "cnnlab[serve]".
+
+    Send the bytes of one picture: curl --data-binary @shoe.jpg http://127.0.0.1:8000/predict
+    """
+    import socket
+
+    from cnnlab.cli.predict import default_model
+    from cnnlab.core import artifacts
+    from cnnlab.core.errors import UserError
+    from cnnlab.inference.session import Model
+
+    try:
+        import uvicorn
+
+        from cnnlab.cli.server import Limits, application
+    except ModuleNotFoundError as error:
+        raise UserError(f'{error.name} is not installed: `pip install "cnnlab[serve]"`.') from None
+    page = artifacts.report_path()
+    network = Model.load(model or default_model(), threads=1)
+    app = application(network, page.read_bytes() if page.is_file() else None, Limits(max_bytes, rate))
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise UserError(f"port {port} cannot be used ({error.strerror}): choose another one with --port.") from None
+    bound.listen(2048)
+    address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    typer.echo(f"{address}/ has {'the page' if page.is_file() else 'no page yet (`dvc repro` makes it)'}.")
+    typer.echo(f"Send pictures to {address}/predict. Ctrl-C stops.")
+    config = uvicorn.Config(app, log_level="warning", access_log=False, limit_concurrency=512, server_header=False)
+    try:
+        uvicorn.Server(config).run(sockets=[bound])
+    except KeyboardInterrupt:  # what was under way has been answered
+        raise typer.Exit from None
