@@ -19,6 +19,7 @@ from cnnlab.data.sample import load_sample
 from cnnlab.inference.predict import predict
 from cnnlab.inference.session import Model, default_model_path
 
+pytestmark = pytest.mark.slow
 MOST = 50_000  # bytes of a picture
 
 
