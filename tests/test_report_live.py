@@ -22,6 +22,7 @@ from cnnlab.embedding.store import Embedding, save
 from cnnlab.export.bundle import make_bundle
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import is_novel
+from cnnlab.inference.explain import explain
 from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import session_of
 from cnnlab.page import live
@@ -203,6 +204,17 @@ def test_a_test_picture_is_its_own_nearest_neighbour(page):
     distances, rows = zip(*found["near"], strict=True)
     assert rows[0] == 5
     assert list(distances) == sorted(distances)
+
+
+HEAT = """async ([pixels, label]) => [...(await heatOf(Uint8Array.from(pixels), label))]"""
+
+
+def test_the_heat_map_is_that_of_explain(page, laboratory):
+    model = Model.of(session_of(laboratory[1], ""), "")
+    image = load_sample()[1].images[3]
+    expected = explain(model, image)
+    found = page.evaluate(HEAT, [image.ravel().tolist(), expected.label])
+    np.testing.assert_allclose(np.reshape(found, expected.heat.shape), expected.heat, atol=1e-4)
 
 
 def answered(page) -> int:

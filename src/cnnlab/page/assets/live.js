@@ -278,29 +278,14 @@ function live() {
     document.documentElement.dataset.answered = String(Number(document.documentElement.dataset.answered || 0) + 1);
   }
 
-  /** Cover one patch after another and see how the answer's probability falls; stops when the picture changes. */
+  /** Show what the answer rests on; given up when the picture changes. */
   async function explain(found, asked) {
     const label = found.probabilities.indexOf(Math.max(...found.probabilities)),
-      sum = new Float64Array(size * size),
-      covers = new Float64Array(size * size);
-    let next = 0;
-    while (next !== null) {
-      if (turn !== asked) return;
-      const part = await engine.call("occlude", { pixels: found.pixels, label, from: next });
-      part.patches.forEach(([top, left, bottom, right], i) => {
-        for (let y = top; y < bottom; y++)
-          for (let x = left; x < right; x++) {
-            sum[y * size + x] += part.drops[i];
-            covers[y * size + x]++;
-          }
-      });
-      next = part.next;
-    }
-    if (turn !== asked) return;
-    const values = sum.map((v, i) => v / Math.max(1, covers[i])),
-      top = Math.max(...values, 1e-9);
+      values = await heatOf(found.pixels, label, () => turn === asked);
+    if (!values) return;
+    const top = Math.max(...values, 1e-9),
+      over = h("canvas");
     paint(heat, found.pixels, network.shape);
-    const over = h("canvas");
     paint(over, values.map((v) => Math.max(0, v / top)), [1, size, size], heatColour);
     heat.getContext("2d").drawImage(over, 0, 0);
     heat.dataset.done = String(asked);
@@ -372,7 +357,7 @@ function live() {
         "div",
         { class: "views" },
         figure(h("div", { class: "plate" }, seen), `What the network sees: ${size} × ${size} pixels, prepared as cnnlab predict does it.`),
-        figure(h("div", { class: "plate" }, heat), "What the answer rests on: covering a coloured part lowers its probability most."),
+        figure(h("div", { class: "plate" }, heat), "What the answer rests on: covering a part with a strong colour lowers its probability most. The same as cnnlab explain."),
       ),
     ),
     h(
@@ -399,6 +384,26 @@ function live() {
     },
     (error) => (status.textContent = `The network could not be loaded: ${error.message}.`),
   );
+}
+
+/** Each pixel's heat for a class, in nats: the mean effect of the patches that cover it; null once `still` says no. */
+async function heatOf(pixels, label, still = () => true) {
+  const [, height, width] = LIVE.network.shape,
+    sum = new Float64Array(height * width),
+    times = new Float64Array(height * width);
+  for (let next = 0; next !== null; ) {
+    const part = await engine.call("occlude", { pixels, label, from: next });
+    if (!still()) return null;
+    part.patches.forEach(([top, left, bottom, right], i) => {
+      for (let y = top; y < bottom; y++)
+        for (let x = left; x < right; x++) {
+          sum[y * width + x] += part.effects[i];
+          times[y * width + x]++;
+        }
+    });
+    next = part.next;
+  }
+  return sum.map((v, i) => v / times[i]);
 }
 
 /** The stored map, small, with a ring where the picture falls. */
