@@ -397,7 +397,7 @@ async function heatOf(pixels, label, still = () => true) {
     part.patches.forEach(([top, left, bottom, right], i) => {
       for (let y = top; y < bottom; y++)
         for (let x = left; x < right; x++) {
-          sum[y * width + x] += part.effects[i];
+          sum[y * width + x] += part.drops[i];
           times[y * width + x]++;
         }
     });
