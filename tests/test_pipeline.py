@@ -222,7 +222,7 @@ def test_another_clone_gives_the_same_bytes(project, tmp_path):
     run(project, f"git clone -q . '{clone}'")
     shutil.rmtree(clone / "metrics")
     shutil.rmtree(clone / "plots")
-    run(clone, "dvc repro --single-item download vae_download")
+    run(clone, "dvc repro --single-item source download vae_download")
     # Two chains side by side, in another folder, with nothing in the cache.
     vae = "python stages/vae_train.py && python stages/vae_export.py"
     run(clone, f"({vae}) & dvc repro embed@lenet evaluate@lenet && wait $!")
