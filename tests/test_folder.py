@@ -1,8 +1,12 @@
 """The user's own pictures: one picture of any kind, and folders of them."""
 
 import io
+import json
 import os
+import shutil
 import struct
+import subprocess
+import sys
 import unicodedata
 import zlib
 from collections.abc import Callable
@@ -13,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from ruamel.yaml import YAML
 
 from cnnlab.core import params
 from cnnlab.core.errors import UserError
@@ -24,6 +29,7 @@ from cnnlab.data.folder import read_folder
 from cnnlab.data.pictures import PictureError, read_picture, to_pixels
 from stages import source
 
+ROOT = Path(__file__).parent.parent
 SIZE = 28
 
 
@@ -639,3 +645,41 @@ def test_every_folder_set_gives_whole_splits_or_a_sentence(tmp_path_factory, cou
     train, validation = stratified_split(found.train.labels, 0.15 / 0.85, seed)
     for part in (train, validation):
         assert np.unique(found.train.labels[part]).tolist() == list(range(len(counts)))
+
+
+def dvc(folder: Path, *words: str) -> str:
+    done = subprocess.run(["dvc", *words], cwd=folder, text=True, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_dvc_sees_every_change_of_the_users_pictures_and_only_where_they_are_the_data_set(tmp_path):
+    kept = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = {name: kept[name] for name in ("source", "download", "vae_download")}
+    for stage in stages.values():
+        stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith(("src/", "stages/"))]
+        stage["cmd"] = stage["cmd"].replace("python stages/", f"{sys.executable} {ROOT}/stages/")
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    shipped = (ROOT / "params.yaml").read_text().replace("budget: quick", "budget: smoke", 1)
+    (tmp_path / "params.yaml").write_text(shipped)
+    dvc(tmp_path, "init", "-q", "--no-scm")
+    up_to_date = "Data and pipelines are up to date."
+
+    fill(tmp_path / "data/pictures", {"a": 9, "b": 9})
+    spoil(tmp_path / "data/pictures/a")
+    dvc(tmp_path, "repro")
+    assert up_to_date in dvc(tmp_path, "status")
+    shutil.rmtree(tmp_path / "data/pictures")
+    assert up_to_date in dvc(tmp_path, "repro")
+
+    fill(tmp_path / "data/pictures", {"a": 9, "b": 9})
+    (tmp_path / "params.yaml").write_text(shipped.replace("\ndataset: fashion_mnist", "\ndataset: folder", 1))
+    dvc(tmp_path, "repro")
+    assert up_to_date in dvc(tmp_path, "status")
+    fill(tmp_path / "data/pictures", {"a": 11})
+    assert "data/sources/folder" in dvc(tmp_path, "status")
+    dvc(tmp_path, "repro")
+    labels = [np.load(tmp_path / "data/folder" / part / "labels.npy") for part in ("train", "test")]
+    assert np.bincount(np.concatenate(labels)).tolist() == [11, 9]
+    assert up_to_date in dvc(tmp_path, "status")
