@@ -8,6 +8,7 @@ cannot be installed is recorded as such. The first pictures of the test set go t
 hundred at a time. The reference is the onnxruntime that is installed here.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -94,7 +95,8 @@ for line in sys.stdin:
 NODE = """
 import { createInterface } from "node:readline";
 import { readFile, writeFile } from "node:fs/promises";
-import * as ort from "onnxruntime-web";
+import * as loaded from "onnxruntime-web";
+const ort = loaded.InferenceSession ? loaded : loaded.default;
 ort.env.wasm.numThreads = 1;
 for await (const line of createInterface({ input: process.stdin })) {
   const job = JSON.parse(line), answer = { version: ort.env.versions?.web ?? "" };
@@ -235,13 +237,16 @@ def compare(
     np.save(folder / "pictures.npy", images)
     (folder / "pictures.raw").write_bytes(images.tobytes())
     job = {"file": str(path.resolve()), "pictures": "pictures.npy", "raw": "pictures.raw", "shape": images.shape}
-    worker.stdin.write(json.dumps(job | {"batch": batch, "logits": logits.name}) + "\n")
-    worker.stdin.flush()
     answer: dict[str, Any] = {"error": "the runtime crashed"}
+    with contextlib.suppress(BrokenPipeError):
+        worker.stdin.write(json.dumps(job | {"batch": batch, "logits": logits.name}) + "\n")
+        worker.stdin.flush()
     for line in worker.stdout:
         if line.startswith("ANSWER "):
             answer = json.loads(line.removeprefix("ANSWER "))
             break
+    else:
+        worker.wait()
     if "error" in answer:
         return answer | {"same": 0, "pictures": len(images)}
     text = folder / "logits.npy.json"

@@ -16,7 +16,8 @@ def main() -> None:
     for network in sources.networks:
         if network.meta:
             artifacts.write_text(
-                artifacts.card_path(network.name), model_card(network.meta, network.taps, network.export)
+                artifacts.card_path(network.name),
+                model_card(network.meta, network.taps, network.export, sources.inference),
             )
     data = assemble(sources, settings)
     data["live"], blobs = live(sources.test, data["maps"].get("index", []))

@@ -254,10 +254,21 @@ def test_novelty_keeps_its_rate_and_catches_noise(split: Split):
 
 
 def test_card_tells_the_facts(bundle: Bundle):
-    card = model_card(open_model(bundle.lean).meta, ["conv1", "final"], bundle.metrics)
+    card = model_card(open_model(bundle.lean).meta, ["conv1", "final"], bundle.metrics, {})
     for fact in ("# LeNet", "61,706", "uint8 [batch, 1, 28, 28]", "Ankle boot", "MIT", f"{len(bundle.int8):,} bytes"):
         assert fact in card
     assert f"{bundle.metrics['validation_accuracy']:.4f}" in card
+
+
+def test_card_recommends_float32_where_int8_is_slower(bundle: Bundle):
+    speed = {"lenet onnxruntime batch 1 times_eager": 4.0, "lenet onnxruntime int8 batch 1 times_eager": 2.0}
+    card = model_card(open_model(bundle.lean).meta, [], bundle.metrics, speed)
+    assert "a picture on a CPU 0.5 ×" in card
+    assert "float32; int8 is slower everywhere" in card
+    card = model_card(
+        open_model(bundle.lean).meta, [], bundle.metrics, speed | {"lenet web batch 1 int8_times_float32": 2.0}
+    )
+    assert "float32 for a picture on a CPU, where int8 is slower; else int8" in card
 
 
 @pytest.mark.slow

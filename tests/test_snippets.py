@@ -1,10 +1,15 @@
-"""The programs in README.md and docs/deploy.md run as they stand; Python and Node give the same logits."""
+"""The programs in README.md and docs/deploy.md, run as they stand there: all must give the same logits."""
 
+import functools
+import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +34,17 @@ def snippet(document: str, language: str, containing: str) -> str:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models/mynet.onnx, as a user of the snippets has it; the shipped network plays its part."""
+    """A folder with models/mynet.onnx and .json, as a user has it; the shipped network plays their part."""
     folder = tmp_path_factory.mktemp("snippets")
     (folder / "models").mkdir()
     (folder / "models" / "mynet.onnx").write_bytes(default_model_path().read_bytes())
+    model = Model.load(default_model_path())
+    told = {
+        "class_names": model.class_names,
+        "input": {"shape": ["batch", *model.shape], "colour": "grey"},
+        "files": {"mynet.onnx": {"temperature": model.temperature}},
+    }
+    (folder / "models" / "mynet.json").write_text(json.dumps(told))
     return folder
 
 
@@ -69,19 +81,111 @@ def test_the_library_example_learns_the_digits(tmp_path: Path):
     assert Model.load(tmp_path / "digits.onnx").class_names == tuple("0123456789")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="node and npm are not installed")
-def test_node_snippet_gives_the_same_logits(workplace: Path):
+def answer(model: Model, index: int) -> str:
+    """The class that cnnlab finds for test picture `index`."""
+    return model.class_names[int(model.logits(load_sample()[1].images[index : index + 1]).argmax())]
+
+
+NO_NODE = pytest.mark.skipif(
+    not (shutil.which("node") and shutil.which("npm")), reason="node and npm are not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def packages(workplace: Path) -> Path:
+    """The workplace with the npm packages that docs/deploy.md names."""
     install = snippet("docs/deploy.md", "bash", "npm install").strip().split()
     (workplace / "package.json").write_text('{"private": true, "type": "module"}')
     subprocess.run([*install, "--no-audit", "--no-fund"], cwd=workplace, capture_output=True, check=True, timeout=300)
-    (workplace / "classify.mjs").write_text(snippet("docs/deploy.md", "js", "onnxruntime-web"))
+    return workplace
+
+
+@pytest.mark.slow
+@NO_NODE
+def test_node_snippet_gives_the_same_logits(packages: Path):
+    (packages / "classify.mjs").write_text(snippet("docs/deploy.md", "js", "onnxruntime-web"))
     python = snippet("docs/deploy.md", "python", "onnxruntime")
     for index in PICTURES:
-        expected = put_picture(workplace, index)
+        expected = put_picture(packages, index)
         node = subprocess.run(
-            ["node", "classify.mjs"], cwd=workplace, capture_output=True, text=True, check=True, timeout=60
+            ["node", "classify.mjs"], cwd=packages, capture_output=True, text=True, check=True, timeout=60
         )
-        logits = np.array(json.loads(node.stdout))
-        assert np.allclose(logits, python_logits(workplace, python)[0], rtol=0, atol=1e-4)
-        assert np.allclose(logits, expected, rtol=0, atol=1e-4)
+        found = json.loads(node.stdout)
+        assert found["class"] == answer(Model.load(default_model_path()), index)
+        assert np.allclose(found["logits"], python_logits(packages, python)[0], rtol=0, atol=1e-4)
+        assert np.allclose(found["logits"], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@NO_NODE
+def test_node_snippet_refuses_a_picture_of_another_size(packages: Path):
+    (packages / "classify.mjs").write_text(snippet("docs/deploy.md", "js", "onnxruntime-web"))
+    Image.new("L", (300, 300)).save(packages / "picture.png")
+    node = subprocess.run(["node", "classify.mjs"], cwd=packages, capture_output=True, text=True, check=False)
+    assert node.returncode == 1
+    assert "picture.png is 300×300: the network takes 28×28, grey." in node.stderr
+
+
+@pytest.mark.slow
+@NO_NODE
+def test_the_browsers_page_answers(packages: Path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no Chromium here: install one, or name it in the variable CHROMIUM")
+    site = packages / "site"
+    site.mkdir()
+    (site / "index.html").write_text(snippet("docs/deploy.md", "html", "ort.wasm"))
+    for name in ("mynet.onnx", "mynet.json"):
+        shutil.copy(packages / "models" / name, site)
+    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        shutil.copy(packages / "node_modules/onnxruntime-web/dist" / name, site)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with playwright.sync_playwright() as started:
+            opened = started.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+            tab = opened.new_page()
+            tab.goto(f"http://127.0.0.1:{server.server_port}/")
+            for index in PICTURES:
+                put_picture(packages, index)
+                expected = answer(Model.load(default_model_path()), index)
+                # Choosing a file of the same name again is no change to a browser.
+                chosen = shutil.copy(packages / "picture.png", packages / f"{index}.png")
+                tab.set_input_files("input", str(chosen))
+                tab.wait_for_function(f"document.querySelector('output').textContent.startsWith({expected!r})")
+            opened.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+def test_opencv_snippet_gives_the_same_logits(workplace: Path):
+    """In an environment of its own. The shipped network is int8, which OpenCV answers a little differently."""
+    folder = workplace / "opencv"
+    venv.create(folder, with_pip=True)
+    python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    install = [python, "-m", "pip", "install", "-q", "opencv-python-headless==4.12.0.88"]
+    if (done := subprocess.run(install, capture_output=True, text=True, check=False)).returncode:
+        pytest.skip(f"opencv could not be installed from a package registry: {done.stderr[-200:]}")
+    code = snippet("docs/deploy.md", "python", "cv2")
+    for index in PICTURES:
+        put_picture(workplace, index)
+        done = subprocess.run([python, "-c", code], cwd=workplace, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == answer(Model.load(default_model_path()), index)
+
+
+@pytest.mark.slow
+def test_cpp_snippet_finds_the_same_class(workplace: Path):
+    source = workplace / "classify.cpp"
+    source.write_text(snippet("docs/deploy.md", "cpp", "onnxruntime"))
+    build = ["g++", "-std=c++17", str(source), "-I/usr/include/onnxruntime", "-o", "classify", "-lonnxruntime"]
+    if not shutil.which("g++") or subprocess.run(build, cwd=workplace, capture_output=True, check=False).returncode:
+        pytest.skip("onnxruntime's C++ package is not installed")
+    model = Model.load(default_model_path())
+    for index in PICTURES:
+        pixels = load_sample()[1].images[index].tobytes()
+        done = subprocess.run(["./classify"], cwd=workplace, input=pixels, capture_output=True, check=True)
+        assert model.class_names[int(done.stdout)] == answer(model, index)

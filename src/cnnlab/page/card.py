@@ -4,9 +4,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Where int8 was timed against float32 (benchmarks/inference.py on a CPU, benchmarks/web_speed.py in WebAssembly).
+PLACES = {
+    "a picture on a CPU": "onnxruntime{kind} batch 1 times_eager",
+    "256 pictures on a CPU": "onnxruntime{kind} batch 256 times_eager",
+    "a picture in WebAssembly": "web batch 1 int8_times_float32",
+    "50 pictures in WebAssembly": "web batch 50 int8_times_float32",
+}
+LEVEL = 0.95  # below it int8 counts as slower
 
-def model_card(meta: Mapping[str, Any], taps: Sequence[str], figures: Mapping[str, Any]) -> str:
-    """Markdown for one architecture: from its ONNX metadata, the names of its taps and metrics/export/ARCH.json."""
+
+def model_card(
+    meta: Mapping[str, Any], taps: Sequence[str], figures: Mapping[str, Any], speed: Mapping[str, Any]
+) -> str:
+    """Markdown for one architecture.
+
+    From its ONNX metadata, the names of its taps, metrics/export/ARCH.json and the benchmarks of speed.
+    """
     name, classes = meta["architecture"], meta["class_names"]
     channels, height, width = meta["shape"]
     sections = [
@@ -24,6 +38,7 @@ def model_card(meta: Mapping[str, Any], taps: Sequence[str], figures: Mapping[st
                 "probabilities": f"softmax(logits / {figures['temperature']:.4g}); int8: "
                 f"softmax(logits / {figures['int8_temperature']:.4g})",
                 "taps": ", ".join(taps),
+                **_which_file(name, speed),
             },
         ),
         _table("Size", _size(figures)),
@@ -34,6 +49,26 @@ def model_card(meta: Mapping[str, Any], taps: Sequence[str], figures: Mapping[st
         "From other programs, without cnnlab: [docs/deploy.md](../deploy.md).",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _which_file(name: str, speed: Mapping[str, Any]) -> dict[str, str]:
+    """How fast int8 is against float32, and which of the two to take; nothing where it was not measured."""
+    ratios: dict[str, float] = {}
+    for place, key in PLACES.items():
+        own = [speed.get(f"{name} {key.format(kind=kind)}") for kind in (" int8", "")]
+        if own[0] and own[1]:
+            ratios[place] = own[0] / own[1] if "times_eager" in key else own[0]
+    if not ratios:
+        return {}
+    slower = [place for place, ratio in ratios.items() if ratio < LEVEL]
+    if not slower:
+        advice = "int8"
+    elif len(slower) == len(ratios):
+        advice = "float32; int8 is slower everywhere and only saves bytes"
+    else:
+        advice = f"float32 for {', '.join(slower)}, where int8 is slower; else int8"
+    measured = ", ".join(f"{place} {ratio:.2g} ×" for place, ratio in ratios.items())
+    return {"int8's speed, float32's being 1 ×": measured, "which file to take for speed": advice}
 
 
 def _size(figures: Mapping[str, Any]) -> dict[str, str]:

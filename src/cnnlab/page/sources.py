@@ -91,7 +91,7 @@ def read(settings: Params) -> Sources:
             _table(artifacts.study_table_path("csv")),
         ),
         _records(artifacts.benchmark_path("full_scale")),
-        _figures(artifacts.benchmark_path("inference")),
+        _figures(artifacts.benchmark_path("inference")) | _figures(artifacts.benchmark_path("web_speed")),
     )
 
 
