@@ -29,6 +29,7 @@ from cnnlab.inference import Model
 
 BATCHES = {1: 20, 100: 200}  # pictures at a time: pictures in all
 KINDS = ("", "features", "int8")
+AGREES = 0.98  # the share of the answers from which a file counts as right
 MINUTES = 10  # that installing, or one file, may take
 
 # Each program defines `opened(path)`: a function from pictures, uint8 [n, c, h, w], to their logits, in one batch.
@@ -72,7 +73,6 @@ from importlib.metadata import version as of
 version = of("tract")
 def opened(path):
     model = tract.onnx().load(path)
-    model.set_output_names(["logits"])
     runnable = model.into_model().into_runnable()
     return lambda pictures: runnable.run([pictures])[0].to_numpy()
 """
@@ -266,27 +266,30 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         groups[row["runtime"]].append(row)
     for name, own in groups.items():
-        version = next((row["version"] for row in own if row.get("version")), "")
+        version = next((row["version"] for row in own if row.get("version")), "").partition("-")[0]
         cells = [_cell([row for row in own if _kind(row.get("file", "")) == kind]) for kind in KINDS]
         lines.append(f"| {name} | {version} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _cell(rows: list[dict[str, Any]]) -> str:
+    """What came of one kind of file in one runtime, over all networks."""
     if not rows:
         return "not tried"
-    wrong = []
-    for row in rows:
-        if "error" in row:
-            wrong.append(f"{row['file']} batch {row['batch']}: no")
-        elif row["same"] < 0.98 * row["pictures"]:
-            wrong.append(f"{row['file']} batch {row['batch']}: **{row['same']} of {row['pictures']}**")
-    good = [row for row in rows if "error" not in row and row["same"] >= 0.98 * row["pictures"]]
-    text = ""
+    good = [row for row in rows if "error" not in row and row["same"] >= AGREES * row["pictures"]]
+    parts = []
     if good:
         same, pictures = (sum(row[key] for row in good) for key in ("same", "pictures"))
-        text = f"{same:,} of {pictures:,} within {max(row['largest_difference'] for row in good):.1g}"
-    return "; ".join([text, *wrong] if text else wrong)
+        parts.append(f"{same:,} of {pictures:,} within {max(row['largest_difference'] for row in good):.1g}")
+    for batch in BATCHES:
+        failed = sorted(row["file"].partition(".")[0] for row in rows if row["batch"] == batch and "error" in row)
+        if failed:
+            parts.append(f"{batch} at a time fails: {', '.join(failed)}")
+    for row in rows:
+        if row not in good and "error" not in row:
+            network = row["file"].partition(".")[0]
+            parts.append(f"**{network}, {row['batch']} at a time: {row['same']} of {row['pictures']}**")
+    return "; ".join(parts)
 
 
 def _kind(file: str) -> str:
