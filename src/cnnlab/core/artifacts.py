@@ -6,6 +6,10 @@ import io
 import json
 import math
 import os
+import shutil
+import tempfile
+import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +21,8 @@ from cnnlab.core.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+ABANDONED = 3600  # seconds without a write after which a temporary file belongs to a process that is gone
 
 
 def dataset_dir(name: str) -> Path:
@@ -124,28 +130,58 @@ def report_path() -> Path:
     return Path("report/index.html")
 
 
+def is_stream(path: str | Path) -> bool:
+    """Whether a path is a device, a pipe or an open file such as /dev/stdout: written to, never replaced."""
+    path = Path(path)
+    link = str(path.readlink()) if path.is_symlink() else ""
+    if link.startswith("/proc/") or Path(os.path.realpath(path.parent)).is_relative_to("/proc"):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place when the block ends well.
+    """Yield a temporary path next to `path` that takes its place when the block ends well.
 
     On any failure the temporary file is removed and what was there before stays; a full disk, a missing right
-    or a read-only folder is a UserError. What a killed process left of `path` is removed too.
+    or a read-only folder is a UserError. A link is followed, and a stream (see `is_stream`) is written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        if is_stream(path):
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / path.name
+                with (Path(folder) / path.name).open("rb") as made, path.open("ab") as stream:
+                    shutil.copyfileobj(made, stream)
+            return
+        target = _target(path)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
-        # NumPy tells of a full disk without an errno, so every OSError counts.
+        # NumPy raises a full disk without an errno, so every OSError counts.
         raise UserError(f"{path} could not be written: {error.strerror or error}.") from None
     finally:
         with suppress(OSError):  # a read-only file system refuses even where there is nothing to remove
-            temporary.unlink(missing_ok=True)
+            if temporary:
+                temporary.unlink(missing_ok=True)
+
+
+def _target(path: Path) -> Path:
+    """The file that a write to `path` replaces: where a link leads, unless that is a file of DVC's cache.
+
+    DVC may link its outputs to its cache, whose files it protects from writing: there the link is replaced.
+    """
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    is_protected = target.exists() and not target.stat().st_mode & 0o222
+    return path if is_protected else target
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -170,7 +206,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is not here: `dvc repro` makes it.") from None
+        raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
     except (OSError, ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
@@ -199,7 +235,7 @@ def read_array(path: str | Path, *, mmap: bool = True) -> np.ndarray:
         array = np.lib.format.open_memmap(path, mode="r")
         return array if mmap else np.array(array)
     except FileNotFoundError:
-        raise UserError(f"{path} is not here: `dvc repro` makes it.") from None
+        raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
     except Exception as error:  # a forged header raises a dozen kinds
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise UserError(f"{path} is not a whole .npy file ({reason}): remove it and run `dvc repro`.") from None
@@ -219,13 +255,14 @@ def write_figure(path: str | Path, figure: "Figure", *, dpi: int = 100) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _sweep(path: Path) -> None:
-    """Remove temporary files of `path` whose process is no more."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of `path` that nobody has written to for an hour.
+
+    Their age decides and not the process that made them, which may run on another machine that shares the disk.
+    """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(OSError, OverflowError, ValueError):
-            try:
-                os.kill(int(left.name.split(".")[-2]), 0)  # sends nothing: is it there?
-            except ProcessLookupError:
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()
 
 

@@ -66,7 +66,7 @@ def open_session(path: str | Path, threads: int | None = None) -> ort.InferenceS
             raise UserError(f"{path} is too large to be an ONNX model in one file.")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} is not here: `dvc repro` makes the models.") from None
+        raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
     return session_of(data, str(path), threads)

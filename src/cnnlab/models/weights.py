@@ -37,7 +37,7 @@ def load(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dic
         module = build(meta)
         module.load_state_dict(saved["state"])
     except FileNotFoundError:
-        raise UserError(f"{path} is not here: `dvc repro` trains it.") from None
+        raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
     except Exception:  # a damaged file raises a dozen kinds
         raise UserError(f"{path} is not a whole cnnlab model: remove it and run `dvc repro`.") from None
     return module.eval(), meta
