@@ -188,6 +188,29 @@ def test_a_bad_picture_is_named_and_the_others_are_done(network, pictures, tmp_p
         assert len(file["features"]) == len(file["pictures"]) == 6
 
 
+def test_the_files_hold_each_pictures_own_name(network, pictures, tmp_path, monkeypatch):
+    import pyarrow.parquet
+
+    names = [f"pictures/{name}.png" for name in ("9.41\u202fAM", "a\nb", "back\\u202fslash", "猫")]
+    for old, new in zip(sorted(pictures.iterdir()), names, strict=False):
+        old.rename(tmp_path / new)
+    arguments = ("pictures", "--layer", "final", "--model", "models/tiny.features.onnx")
+    for output in ("out.npz", "out.parquet"):
+        code, told = run(tmp_path, monkeypatch, *arguments, "-o", output)
+        assert code == 0, told
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as file:
+        held = file["pictures"].tolist()
+    assert held == pyarrow.parquet.read_table(tmp_path / "out.parquet")["picture"].to_pylist()
+    assert all((tmp_path / name).is_file() for name in held)
+    assert set(names) <= set(held)
+    (pictures / "caf\udce9.png").write_bytes((pictures / "6.png").read_bytes())
+    code, told = run(tmp_path, monkeypatch, *arguments, "-o", "out.npz")
+    assert code == 0, told
+    code, told = run(tmp_path, monkeypatch, *arguments, "-o", "out.parquet")
+    assert code == 2
+    assert told == "pictures/caf\\udce9.png: its name is not UTF-8, which .parquet needs: rename it, or write .npz."
+
+
 @pytest.mark.parametrize(
     ("change", "code", "told"),
     [

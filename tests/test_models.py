@@ -1,5 +1,6 @@
 """The architectures: one contract for all of them, then each against the report's own figures."""
 
+import re
 import subprocess
 import sys
 from math import prod
@@ -252,12 +253,22 @@ def test_refuses_what_is_not_a_picture(shape):
 
 
 @pytest.mark.parametrize(("kernel_size", "least"), [(5, 12), (11, 24)])
-def test_too_small_names_the_least_size(kernel_size, least):
+def test_pictures_that_are_too_small_are_named_with_their_size(kernel_size, least):
     # A side s leaves s//2 after the first pooling, k-1 less after the second convolution, and needs 2 then.
     options = {"kernel_size": kernel_size}
-    with pytest.raises(UserError, match=f"at least {least}×{least} pixels, and these are {least - 1}×28"):
+    with pytest.raises(UserError, match=f"does not take pictures of {least - 1}×28 pixels: they are too small"):
         models.build("lenet", (1, least - 1, 28), 10, options)
     models.build("lenet", (1, least, least), 10, options)
+
+
+@pytest.mark.parametrize("message", ["[enforce fail] DefaultCPUAllocator: not enough memory", "a fault of the layer"])
+def test_another_fault_of_torch_is_not_taken_for_small_pictures(monkeypatch, message):
+    def fail(*_):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(models.load("lenet"), "forward", fail)
+    with pytest.raises(RuntimeError, match=re.escape(message)):
+        models.build("lenet", (1, 28, 28), 10)
 
 
 # ---- the report's figures -------------------------------------------------------------------------------------

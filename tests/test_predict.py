@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import zlib
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-from cnnlab.cli.predict import predict as command
+from cnnlab.cli.main import app
+from cnnlab.cli.output import columns, json_line
+from cnnlab.cli.predict import Table
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import object_share
@@ -23,8 +25,6 @@ from cnnlab.inference.session import default_model_path
 
 SHAPE = (1, 28, 28)
 Filter = Image.Resampling
-app = typer.Typer()
-app.command()(command)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, stdin: bytes | None = None):
-    return CliRunner().invoke(app, list(arguments), input=stdin)
+    return CliRunner().invoke(app, ["predict", *arguments], input=stdin)
 
 
 def enlarged(
@@ -176,13 +176,14 @@ def test_a_folder_gives_a_table(here: Path, images: np.ndarray):
     result = run("clothes")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert len(lines) == 3
     assert lines[0].split() == ["picture", "1.", "2.", "3."]
-    assert lines[1].startswith("clothes/b.png")
-    assert "inverted" not in lines[1]
-    assert lines[2].startswith("clothes/below/a.jpg")
-    assert "light background, inverted" in lines[2]
-    assert "the network that ships with cnnlab" in result.stderr
+    assert lines[1].startswith("clothes/b.png ")
+    assert not lines[1].endswith(" i")
+    assert lines[2].startswith("clothes/below/a.jpg ")
+    assert lines[2].endswith(" i")
+    assert lines[3:] == ["", "i: light background, inverted"]
+    assert "MyNet for fashion_mnist answers (the network that ships with cnnlab)" in result.stderr
+    assert "validation accuracy 0.935" in result.stderr
 
 
 def test_json_lines_hold_the_ranked_classes(here: Path, images: np.ndarray, model: Model):
@@ -259,7 +260,7 @@ def test_bad_files_are_named_and_the_others_done(here: Path, images: np.ndarray)
     good.save(here / "z.png")
     result = run("a.png", *reasons, "z.png")
     assert result.exit_code == 1
-    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["a.png", "z.png"]
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:3]] == ["a.png", "z.png"]
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
     assert len(errors) == len(reasons)
     for line, (name, reason) in zip(errors, reasons.items(), strict=True):
@@ -302,7 +303,9 @@ def test_what_is_unlike_the_data_is_said_to_be_so(here: Path, images: np.ndarray
     real = [answer["unlike_data"] for answer in answers if "real" in answer["picture"]]
     assert all(noisy)
     assert sum(real) <= 3
-    assert "unlike the data" in run("noise0.png").stdout
+    shown = run("noise0.png").stdout.splitlines()
+    assert shown[1].endswith(" ?")
+    assert shown[-1] == "?: unlike the data"
 
 
 def test_names_cannot_command_the_terminal(here: Path, images: np.ndarray):
@@ -310,6 +313,86 @@ def test_names_cannot_command_the_terminal(here: Path, images: np.ndarray):
     (here / "b\x1b[31m.png").touch()
     result = run(".")
     assert "\x1b" not in result.stdout + result.stderr
+
+
+def answer(name: str, **marks: bool) -> Answer:
+    notes = {"inverted": False, "transparent": False, "unlike_data": False} | marks
+    return Answer(name, ("Sandal", "Ankle boot"), (0.9, 0.1), **notes)
+
+
+def test_the_table_is_as_wide_as_its_pictures():
+    table = Table(None)
+    first = table.lines([answer("a.png"), answer("data/pictures/George_W_Bush/George_W_Bush_0001.jpg", inverted=True)])
+    later = table.lines([answer("猫.png", unlike_data=True)])
+    assert len({columns(line[: line.index("Sandal")]) for line in (*first[1:], *later)}) == 1
+    assert first[2].endswith("Ankle boot 0.100  i")
+    assert later[0].endswith("Ankle boot 0.100  ?")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_on_a_terminal_long_names_lose_their_beginning(width: int):
+    lines = Table(width).lines([answer("x" * 150 + "/the_end.jpg", transparent=True), answer("b.png")])
+    assert max(map(columns, lines)) <= max(width, 16 + 2 + 12 + 2 + 16 + 2 + 1)
+    assert lines[1].startswith("…")
+    assert "the_end.jpg  Sandal" in lines[1]
+    assert lines[2].startswith("b.png  ")
+
+
+NAMES = [
+    "Shot 9.41\u202fAM.png",
+    "no\xa0break.png",
+    "a\nb.png",
+    "back\\u202fslash.png",
+    "猫🐈.png",
+    "caf\udce9.png",
+    "\x9b31m.png",
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("name", NAMES)
+def test_json_gives_the_files_own_name_back_and_obeys_no_terminal(here, images, name, encoding):
+    Image.fromarray(images[0, 0]).save(here / "x.png")
+    (here / "x.png").rename(here / name)
+    done = subprocess.run(
+        [sys.executable, "-c", "from cnnlab.cli.main import main; main()", "predict", "--json", "."],
+        capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (here / json.loads(done.stdout.decode(encoding))["picture"]).is_file()
+    assert not {"\x1b", "\x9b", "\u202f"} & set(done.stdout.decode(encoding))
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_json_keeps_readable_letters(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    assert json_line({"class": "猫"}) == '{"class": "猫"}'
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "latin-1"))
+    assert json.loads(json_line({"class": "猫é🐈"})) == {"class": "猫é🐈"}
+    assert json_line({"class": "猫é🐈"}).isascii()
+
+
+def test_a_file_called_dash_is_not_standard_input_under_a_glob(here: Path, images: np.ndarray):
+    Image.fromarray(images[0, 0]).save(here / "-", format="PNG")
+    (answer,) = map(json.loads, run("--json", "*", stdin=b"").stdout.splitlines())
+    assert answer["picture"] == "./-"
+
+
+def test_a_closed_standard_input_is_one_sentence(here: Path):
+    code = "from cnnlab.cli.main import main; main()"
+    words = ["sh", "-c", '"$@" <&-', "sh", sys.executable, "-c", code, "predict", "-"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Error: standard input: is closed"
+
+
+def test_a_process_substitution_is_read_like_a_file(here: Path, images: np.ndarray):
+    Image.fromarray(images[0, 0]).save(here / "a.png")
+    code = "from cnnlab.cli.main import main; main()"
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" predict --json <(cat a.png)', sys.executable, code],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["class"]
 
 
 def test_a_model_that_is_none_stops_with_a_sentence(here: Path, images: np.ndarray):
@@ -332,7 +415,8 @@ def test_the_users_own_model_answers_before_the_shipped_one(here: Path, images: 
     Image.fromarray(images[0, 0]).save(here / "a.png")
     result = run("a.png")
     assert result.exit_code == 0
-    assert result.stderr == ""
+    told = "MyNet for fashion_mnist answers (models/mynet.onnx), trained for 4 epochs, validation accuracy 0.935.\n"
+    assert result.stderr == told
 
 
 def test_pictures_are_taken_one_batch_at_a_time(here: Path, images: np.ndarray, model: Model):

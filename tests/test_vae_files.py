@@ -303,27 +303,42 @@ def test_sampling_is_seeded_and_knows_its_classes(files, tmp_path):
     assert "exclude each other" in str(run(sample, "--prior", "--class", "upright").exception)
     result = run(sample, "--n", 4, "--class", "UPRIGHT", "--grid", tmp_path / "c.png")
     assert result.exit_code == 0
-    assert "4 upright pictures" in result.output
+    assert "4 sampled pictures of upright" in result.output
     for wrong in ("uprite", "Sneaker"):
         error = run(sample, "--class", wrong, "--grid", tmp_path / "c.png").exception
         assert isinstance(error, UserError)
         assert "known are upright, lying" in str(error)
     assert run(sample, "--n", 0).exit_code == 2
-    assert "ends in .png" in str(run(sample, "--n", 1, "--grid", tmp_path / "c.jpg").exception)
+    assert "must end in .png" in str(run(sample, "--n", 1, "--grid", tmp_path / "c.jpg").exception)
 
 
 def test_reconstructing_takes_any_picture_and_names_the_ones_that_are_none(files, tmp_path):
-    Image.new("RGBA", (300, 40), (200, 10, 10, 90)).save(tmp_path / "wide.png")
-    Image.new("L", (28, 28), 7).save(tmp_path / "grey.png")
-    (tmp_path / "text.png").write_text("no picture")
-    result = run(reconstruct, *sorted(tmp_path.glob("*.png")), "--grid", tmp_path / "out.png")
-    assert result.exit_code == 1  # one of three failed
-    assert "2 of 3 pictures" in result.output
-    assert "text.png: is not a picture" in result.output
-    assert (tmp_path / "out.png").stat().st_size > 0
-    result = run(reconstruct, tmp_path / "text.png", "--grid", tmp_path / "out2.png")
-    assert isinstance(result.exception, UserError)
+    (tmp_path / "photos" / "below").mkdir(parents=True)
+    Image.new("RGBA", (300, 40), (200, 10, 10, 90)).save(tmp_path / "photos" / "wide.png")
+    Image.new("L", (28, 28), 7).save(tmp_path / "photos" / "below" / "grey.png")
+    (tmp_path / "photos" / "text.png").write_text("no picture")
+    for named in (sorted((tmp_path / "photos").rglob("*.png")), [tmp_path / "photos"], [tmp_path / "photos/**/*.png"]):
+        result = run(reconstruct, *named, "--grid", tmp_path / "out.png")
+        assert result.exit_code == 1  # one of three failed
+        assert "out.png: 2 pictures, each above its reconstruction." in result.output
+        assert "text.png: is not a picture" in result.output
+        assert (tmp_path / "out.png").stat().st_size > 0
+    result = run(reconstruct, tmp_path / "photos" / "text.png", "--grid", tmp_path / "out2.png")
+    assert result.exit_code == 1
     assert not (tmp_path / "out2.png").exists()
+
+
+def test_names_command_neither_the_terminal_nor_the_lines_around_them(files, tmp_path):
+    evil = tmp_path / "e\x1b[31mred\nforged: mean squared error 0.0000.png"
+    Image.new("L", (28, 28), 7).save(tmp_path / "x.png")
+    (tmp_path / "x.png").rename(evil)
+    for result in (
+        run(reconstruct, evil, "--grid", tmp_path / "out.png"),
+        run(interpolate, evil, evil, "--grid", tmp_path / "out.png"),
+        run(reconstruct, tmp_path / "missing\x1b[31m.png"),
+    ):
+        assert "\x1b" not in result.output
+        assert not any(line.startswith("forged") for line in result.output.splitlines())
 
 
 def test_interpolating_goes_from_the_first_to_the_second(files, tmp_path, monkeypatch):
@@ -340,7 +355,13 @@ def test_interpolating_goes_from_the_first_to_the_second(files, tmp_path, monkey
     for row in tiles:
         assert np.abs(row[[0, -1]].astype(int) - expected).max() <= 1
     (tmp_path / "text").write_text("no picture")
-    assert "text: is not a picture" in str(run(interpolate, ends[0], tmp_path / "text").exception)
+    result = run(interpolate, ends[0], tmp_path / "text")
+    assert result.exit_code == 1
+    assert "text: is not a picture" in result.output
+    (tmp_path / "both").mkdir()
+    for end in ends:
+        end.rename(tmp_path / "both" / end.name)
+    assert "name 4 pictures" in str(run(interpolate, tmp_path / "both", tmp_path / "both").exception)
     assert run(interpolate, *ends, "--steps", 1).exit_code == 2
 
 
@@ -361,7 +382,7 @@ def test_wrong_files_are_told_apart(files, tmp_path, monkeypatch):
 def test_sampling_and_measuring_import_no_torch():
     script = (
         "import sys, stages.vae_sample, cnnlab.cli.sample, cnnlab.cli.reconstruct, "
-        "cnnlab.cli.interpolate, cnnlab.cli.sheets, cnnlab.vae.pictures, cnnlab.vae.datasets; "
+        "cnnlab.cli.interpolate, cnnlab.cli.sheets, cnnlab.cli.inputs, cnnlab.vae.datasets; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,25 +1,33 @@
 """`cnnlab check`: is params.yaml right, as a whole?"""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+if TYPE_CHECKING:
+    from cnnlab.core.params import Params
 
-def check(path: str = typer.Argument("params.yaml", help="the file to check")) -> None:
-    """Check params.yaml as a whole: every key, type and value, and the options of each architecture and ablation."""
+
+def check(
+    path: Annotated[Path, typer.Argument(help="The file to check.")] = Path("params.yaml"),
+) -> None:
+    """Check params.yaml: every key, type and value, and the options of every architecture and ablation."""
+    settings = load_checked(path)
+    print(f"{path} is right: budget {settings.budget}, recipe {settings.recipe}, data set {settings.dataset}.")
+
+
+def load_checked(path: Path) -> "Params":
+    """Read settings and check all of them, as the stage `check` does; UserError for the first fault."""
     from cnnlab.core import params
     from cnnlab.data.catalogue import check_settings
     from cnnlab.data.own import check_folder, own_folder
+    from cnnlab.models.options import check_all
 
     settings = params.load(path)
     check_settings(settings)
     for dataset in (settings.dataset, settings.vae.dataset):
         if folder := own_folder(settings, dataset):
             check_folder(folder)
-    from cnnlab.models import check_options
-
-    for name in settings.models:
-        check_options(name, settings.options(name))
-    for name, baseline in settings.baselines.items():
-        check_options(name, baseline.options)
-    for ablation in settings.ablations.values():
-        check_options(ablation.baseline, ablation.change)
-    print(f"{path} is right: budget {settings.budget}, recipe {settings.recipe}, data set {settings.dataset}.")
+    check_all(settings)
+    return settings

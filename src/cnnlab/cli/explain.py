@@ -5,35 +5,34 @@ from typing import Annotated
 
 import typer
 
+from cnnlab.cli.arguments import NoInvert
+
 
 def explain(
-    picture: Annotated[str, typer.Argument(help="a file, or - for a picture on standard input", metavar="PICTURE")],
+    picture: Annotated[str, typer.Argument(help="A file, or - for a picture on standard input.", metavar="PICTURE")],
     model: Annotated[
-        Path | None,
-        typer.Option(help="an exported .onnx file [default: models/mynet.onnx, or the network that ships with cnnlab]"),
+        Path | None, typer.Option(help="An exported .onnx file. Default: models/mynet.onnx, else the shipped network.")
     ] = None,
     class_name: Annotated[
-        str, typer.Option("--class", metavar="NAME", help="ask for this class [default: the network's answer]")
+        str, typer.Option("--class", metavar="NAME", help="Explain this class. Default: the likeliest.")
     ] = "",
-    output: Annotated[Path, typer.Option("--output", "-o", help="the picture to write, .png")] = Path("explain.png"),
-    no_invert: Annotated[
-        bool, typer.Option("--no-invert", help="leave a picture on a light background as it is")
-    ] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, .png.")] = Path("explain.png"),
+    no_invert: NoInvert = False,
 ) -> None:
     """Draw what the answer for a picture rests on: red where covering it makes the class less likely."""
-    from cnnlab.cli.inputs import read_pictures
-    from cnnlab.cli.predict import default_model
+    from cnnlab.cli.inputs import read_inputs
+    from cnnlab.cli.predict import open_model
     from cnnlab.core.artifacts import write_figure
     from cnnlab.core.errors import UserError
     from cnnlab.figures.explanation import heat_map
     from cnnlab.inference.explain import explain as explained
-    from cnnlab.inference.session import Model, class_index
+    from cnnlab.inference.session import class_index
 
     if output.suffix.lower() != ".png":
         raise UserError(f"{output}: the heat map goes to a file that ends in .png.")
-    network = Model.load(model or default_model())
+    network = open_model(model)
     label = class_index(network.class_names, class_name) if class_name else None
-    found = read_pictures(network, [picture], invert=not no_invert)
+    found = read_inputs(network.meta, [picture], invert=not no_invert)
     if len(found.images) > 1:
         raise UserError(f"{picture} is {len(found.images)} pictures: explain one at a time.")
     answer = explained(network, found.images[0], label)

@@ -12,20 +12,22 @@ if TYPE_CHECKING:
 
 
 def export(
-    arch: Annotated[str, typer.Argument(metavar="ARCH", help="a network whose files are in models/, such as mynet")],
+    arch: Annotated[str, typer.Argument(metavar="ARCH", help="A network whose files are in models/, such as mynet.")],
     input_type: Annotated[
-        str, typer.Option("--input", metavar="uint8|float", help="float: float32 pixels in [0, 1]")
+        str, typer.Option("--input", metavar="uint8|float", help="float: float32 pixels in [0, 1].")
     ] = "uint8",
     batch: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="a fixed number of pictures [default: any number]")
+        int | None, typer.Option(min=1, max=4096, help="A fixed number of pictures. Default: any number.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="float32|float16|int8", help="float16: weights of half the bytes")
+        str, typer.Option(metavar="float32|float16|int8", help="float16: weights of half the bytes.")
     ] = "float32",
-    softmax: Annotated[bool, typer.Option("--softmax", help="calibrated probabilities instead of logits")] = False,
-    opset: Annotated[int | None, typer.Option(help="ONNX's operator set [default: the lowest that does, 13]")] = None,
+    softmax: Annotated[
+        bool, typer.Option("--softmax", help="Give calibrated probabilities instead of logits.")
+    ] = False,
+    opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13, the lowest that does.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="the file to write [default: by its form]")
+        Path | None, typer.Option("--output", "-o", help="The file to write. Default: named after its form.")
     ] = None,
 ) -> None:
     """Write a trained network in another form: float input, a fixed batch, float16 weights, probabilities.

@@ -1,19 +1,19 @@
-"""The user's own pictures as a network's pixels, for the commands that look inside it."""
+"""The user's own pictures as a network's pixels, for every command that looks inside one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import typer
 
 from cnnlab.data.pictures import PictureError
-from cnnlab.inference.predict import find, read_source, source_name
 from cnnlab.inference.prepare import prepare
-from cnnlab.inference.session import Model
+from cnnlab.inference.sources import find, read_source, source_name
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Inputs:
     """Names and pixels, uint8 [n, channels, height, width], of what could be read, and whether some could not."""
 
     names: list[str]
@@ -21,11 +21,12 @@ class Pictures:
     failed: bool
 
 
-def read_pictures(model: Model, arguments: Iterable[str], *, invert: bool) -> Pictures:
-    """Prepare what files, folders, globs and "-" name as `predict` does; what cannot be read is named on stderr.
+def read_inputs(meta: Mapping[str, Any], arguments: Iterable[str], *, invert: bool) -> Inputs:
+    """Read and prepare what files, folders, globs and "-" name, as `predict` does; errors go to stderr.
 
-    Ends the command, with exit code 1, where there is nothing to go on with.
+    meta: an exported model's (`shape` and `object_share`). Exits with code 1 where no picture can be read.
     """
+    channels, height, width = meta["shape"]
     names, pixels, failed = [], [], False
     for source in find(arguments, tell=lambda note: typer.echo(note, err=True)):
         try:
@@ -35,7 +36,7 @@ def read_pictures(model: Model, arguments: Iterable[str], *, invert: bool) -> Pi
             failed = True
             continue
         names.append(source_name(source))
-        pixels.append(prepare(picture, model.shape, model.meta["object_share"], invert=invert).pixels)
+        pixels.append(prepare(picture, (channels, height, width), meta.get("object_share"), invert=invert).pixels)
     if not names:
         raise typer.Exit(1)
-    return Pictures(names, np.stack(pixels), failed)
+    return Inputs(names, np.stack(pixels), failed)

@@ -1,37 +1,46 @@
 """`cnnlab interpolate`: from one picture to another through the VAE's codes."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from cnnlab.cli.arguments import NoInvert
+
 
 def interpolate(
-    first: Path = typer.Argument(metavar="A", help="the picture to start from"),
-    second: Path = typer.Argument(metavar="B", help="the picture to arrive at"),
-    steps: int = typer.Option(8, min=2, max=100, help="pictures in a row, both ends included"),
-    grid: Path = typer.Option(Path("interpolation.png"), metavar="PNG", help="the file they are drawn into"),
+    first: Annotated[str, typer.Argument(metavar="A", help="The picture to start from, or - for standard input.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The picture to end at.")],
+    steps: Annotated[int, typer.Option(min=2, max=100, help="Pictures in a row, both ends included.")] = 8,
+    grid: Annotated[Path, typer.Option(metavar="PNG", help="Draw them into this file.")] = Path("interpolation.png"),
+    no_invert: NoInvert = False,
 ) -> None:
-    """Go from one picture's code to another's, along the straight line and along the great circle."""
+    """Decode the codes between those of two pictures, on a straight line and on a great circle."""
     import numpy as np
 
+    from cnnlab.cli.inputs import read_inputs
     from cnnlab.cli.sheets import write_sheet
     from cnnlab.core import artifacts
+    from cnnlab.core.errors import UserError
+    from cnnlab.core.text import printable
     from cnnlab.vae.codec import Decoder, Encoder
     from cnnlab.vae.gallery import Sheet, interpolation
-    from cnnlab.vae.pictures import read_pictures
 
     encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
-    images, _, bad = read_pictures([first, second], encoder.meta)
-    if bad:
-        raise bad[0]
-    start, end = encoder.codes(images)[0].astype(np.float64)
+    found = read_inputs(encoder.meta, [first, second], invert=not no_invert)
+    if found.failed:
+        raise typer.Exit(1)
+    if len(found.names) != 2:
+        raise UserError(f"{first} and {second} name {len(found.names)} pictures: name one for each end.")
+    start, end = encoder.codes(found.images)[0].astype(np.float64)
     alphas = np.linspace(0, 1, steps)
+    names = [printable(Path(name).name) for name in found.names]
     sheet = Sheet(
         interpolation(decoder, end, start, alphas),
-        f"{first.name} to {second.name}",
+        " to ".join(names),
         ("straight", "spherical"),
         tuple(f"{alpha:.2g}" for alpha in alphas),
     )
     write_sheet(grid, sheet)
-    print(f"{grid}: {steps} pictures from {first} to {second}.")
+    print(f"{printable(str(grid))}: {steps} pictures from {printable(found.names[0])} to {printable(found.names[1])}.")

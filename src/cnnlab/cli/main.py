@@ -1,4 +1,6 @@
-"""The command `cnnlab`: what its subcommands need is imported only when they are called, so that help comes at once."""
+"""The command `cnnlab`. Each subcommand imports what it needs only when it runs, so that help comes at once."""
+
+from typing import Annotated
 
 import typer
 
@@ -17,10 +19,10 @@ from cnnlab.cli.sweep import sweep
 from cnnlab.core.errors import run_app
 
 app = typer.Typer(
-    help="A laboratory for convolutional networks. `dvc repro` runs it; these commands use what it made.",
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
     predict,
@@ -37,6 +39,23 @@ for command in (
     check,
 ):
     app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cnnlab {version('cnnlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def cnnlab(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A laboratory for convolutional networks. `dvc repro` trains them; these commands use the results."""
 
 
 def main() -> None:

@@ -1,19 +1,25 @@
 """`cnnlab models`: the architectures and what they cost."""
 
+from typing import Annotated
+
 import typer
 
 
 def models(
-    layers: str = typer.Option("", metavar="ARCH", help="show every layer's output shape of one architecture"),
-    shape: str = typer.Option("1x28x28", help="channels x height x width of a picture"),
-    classes: int = typer.Option(10, min=2, help="number of classes"),
+    layers: Annotated[str, typer.Option(metavar="ARCH", help="Show every layer of this architecture.")] = "",
+    shape: Annotated[str, typer.Option(help="A picture's channels x height x width.")] = "1x28x28",
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
 ) -> None:
-    """List the architectures: parameters and multiply-adds for one picture."""
+    """List the architectures with their parameters and their multiply-adds for one picture."""
     from cnnlab.core.errors import UserError
-    from cnnlab.models.summary import render_models
+    from cnnlab.models import check_name
 
     try:
         channels, height, width = (int(part) for part in shape.lower().split("x"))
     except ValueError:
         raise UserError(f"--shape is {shape!r}; it is channels x height x width, such as 3x32x32.") from None
+    if layers:
+        check_name(layers)  # before torch is imported
+    from cnnlab.models.summary import render_models
+
     print(render_models((channels, height, width), classes, layers=layers or None))

@@ -1,78 +1,94 @@
-"""`cnnlab predict`: which class a picture shows. Imports at the top stay light, for the sake of the first answer."""
+"""`cnnlab predict`: which class a picture shows. Imports at the top stay light, so that the answer comes soon."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnlab.cli.arguments import AsJson, NoInvert, Pictures
+
 if TYPE_CHECKING:
     from cnnlab.inference.predict import Answer
+    from cnnlab.inference.session import Model
+
+# The marks of the table's last column, and what they mean.
+LEGEND = {"i": "light background, inverted", "t": "transparent, laid on white", "?": "unlike the data"}
+LEAST_NAME = 16  # columns that a picture's name gets on the narrowest terminal
 
 
 def predict(
-    pictures: Annotated[
-        list[str],
-        typer.Argument(help="files, folders, globs, or - for one picture on standard input", metavar="PICTURE…"),
-    ],
+    pictures: Pictures,
     model: Annotated[
-        Path | None,
-        typer.Option(help="an exported .onnx file [default: models/mynet.onnx, or the network that ships with cnnlab]"),
+        Path | None, typer.Option(help="An exported .onnx file. Default: models/mynet.onnx, else the shipped network.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="how many classes to show")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="pictures held in memory at a time")] = 64,
-    no_invert: Annotated[
-        bool, typer.Option("--no-invert", help="leave pictures on a light background as they are")
-    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+    as_json: AsJson = False,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures held in memory at a time.")] = 64,
+    no_invert: NoInvert = False,
 ) -> None:
-    """Say which class each picture shows, and how sure that is.
+    """Show the likeliest classes of each picture, with calibrated probabilities.
 
-    A file that cannot be read is named with the reason, the others are done, and the exit code is 1.
+    Files that cannot be read are named with the reason, the others are done, and the exit code is 1.
     """
-    from cnnlab.data.pictures import PictureError
-    from cnnlab.inference.predict import find
-    from cnnlab.inference.predict import predict as answers
-    from cnnlab.inference.session import Model
+    from itertools import islice
 
-    network = Model.load(model or default_model())
-    table = _Table(min(top, len(network.class_names)), max(map(len, network.class_names)))
-    failed = False
-    for result in answers(
-        network,
-        find(pictures, tell=lambda note: typer.echo(note, err=True)),
-        top=top,
-        batch=batch,
-        invert=not no_invert,
-    ):
-        if isinstance(result, PictureError):
-            typer.echo(f"Error: {result}", err=True)
+    from cnnlab.cli.output import json_line
+    from cnnlab.data.pictures import PictureError
+    from cnnlab.inference.predict import predict as answers
+    from cnnlab.inference.sources import find
+
+    network = open_model(model)
+    sources = find(pictures, tell=lambda note: typer.echo(note, err=True))
+    results = answers(network, sources, top=top, batch=batch, invert=not no_invert)
+    table, failed = Table(_terminal_width()), False
+    while part := list(islice(results, batch)):
+        for error in (result for result in part if isinstance(result, PictureError)):
+            typer.echo(f"Error: {error}", err=True)
             failed = True
-        else:
-            typer.echo(to_json(result) if as_json else table.line(result))
+        good = [result for result in part if not isinstance(result, PictureError)]
+        for line in map(json_line, map(_values, good)) if as_json else table.lines(good):
+            typer.echo(line)
+    if not as_json and table.marks:
+        typer.echo("\n" + " · ".join(f"{mark}: {meaning}" for mark, meaning in LEGEND.items() if mark in table.marks))
     if failed:
         raise typer.Exit(1)
 
 
-def default_model() -> Path:
-    """The trained mynet, or the network that ships with cnnlab, which a line on standard error then says."""
+def open_model(named: Path | None, threads: int | None = None) -> "Model":
+    """The network in a file, else the trained mynet, else the one that ships; a line on stderr says which answers."""
     from cnnlab.core import artifacts
-    from cnnlab.inference.session import default_model_path
+    from cnnlab.inference.session import Model, default_model_path
 
     trained = artifacts.onnx_path("mynet")
-    if trained.is_file():
-        return trained
-    typer.echo(f"{trained} is not here: the network that ships with cnnlab answers.", err=True)
-    return default_model_path()
+    path = named or (trained if trained.is_file() else default_model_path())
+    network = Model.load(path, threads)
+    typer.echo(_introduction(network, str(path)), err=True)
+    return network
 
 
-def to_json(answer: "Answer") -> str:
-    import json
+def _introduction(model: "Model", path: str) -> str:
+    """Which network answers and how good it was on pictures that it was not trained on."""
+    from cnnlab.core.text import printable
+    from cnnlab.inference.session import default_model_path
 
+    meta = model.meta
+    who = "the network that ships with cnnlab" if path == str(default_model_path()) else printable(path)
+    text = f"{meta.get('title') or meta['architecture']} for {meta['dataset']} answers ({who})"
+    settings, accuracy = meta.get("settings"), meta.get("validation_accuracy")
+    if isinstance(settings, dict) and isinstance(epochs := settings.get("epochs"), int | float):
+        text += f", trained for {epochs:.3g} epoch{'s' if epochs != 1 else ''}"
+    if isinstance(accuracy, float):
+        of = "validation" if meta.get("held_out", True) else "training"
+        text += f", {of} accuracy {accuracy:.3f}"
+    return f"{text}."
+
+
+def _values(answer: "Answer") -> dict[str, object]:
     ranked = [
         {"class": name, "probability": round(chance, 6)}
         for name, chance in zip(answer.classes, answer.probabilities, strict=True)
     ]
-    values = {
+    return {
         "picture": answer.picture,
         **ranked[0],
         "top": ranked,
@@ -80,34 +96,47 @@ def to_json(answer: "Answer") -> str:
         "transparent": answer.transparent,
         "unlike_data": answer.unlike_data,
     }
-    return json.dumps(values, ensure_ascii=False)
 
 
-class _Table:
-    """Aligned lines, the header before the first; a longer name than any before pushes its own line only."""
+def _terminal_width() -> int | None:
+    """Columns of the terminal that standard output goes to; None where it goes elsewhere."""
+    import shutil
+    import sys
 
-    def __init__(self, top: int, longest_class: int) -> None:
-        self.head = ["picture", *(f"{rank}." for rank in range(1, top + 1)), ""]
-        self.widths = [24, *[longest_class + 6] * top, 0]
-        self.begun = False
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
-    def line(self, answer: "Answer") -> str:
+
+class Table:
+    """Aligned lines, as wide as a batch of answers needs; on a terminal of `width` columns long names are cut."""
+
+    def __init__(self, width: int | None) -> None:
+        self.width = width
+        self.widths: list[int] = []
+        self.marks: set[str] = set()
+
+    def lines(self, answers: "list[Answer]") -> list[str]:
+        """The lines of a batch, after the header if they are the first."""
+        from cnnlab.cli.output import aligned, columns, shortened
+
+        if not answers:
+            return []
+        rows = [self._cells(answer) for answer in answers]
+        if not self.widths:
+            rows.insert(0, ["picture", *(f"{rank + 1}." for rank in range(len(answers[0].classes))), ""])
+            self.widths = [0] * len(rows[0])
+        needed = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+        self.widths = list(map(max, self.widths, needed))
+        if self.width is not None:
+            others = sum(self.widths[1:]) + 2 * (len(self.widths) - 1)
+            self.widths[0] = min(self.widths[0], max(LEAST_NAME, self.width - others))
+            rows = [[shortened(name, self.widths[0]), *rest] for name, *rest in rows]
+        return aligned(rows, self.widths)
+
+    def _cells(self, answer: "Answer") -> list[str]:
+        from cnnlab.core.text import printable
+
+        holds = zip(LEGEND, (answer.inverted, answer.transparent, answer.unlike_data), strict=True)
+        marks = [mark for mark, is_so in holds if is_so]
+        self.marks.update(marks)
         ranked = zip(answer.classes, answer.probabilities, strict=True)
-        cells = [answer.picture, *(f"{name} {chance:.3f}" for name, chance in ranked), "; ".join(_notes(answer))]
-        lines = [self._aligned(cells)]
-        if not self.begun:
-            self.begun = True
-            lines.insert(0, self._aligned(self.head))
-        return "\n".join(lines)
-
-    def _aligned(self, cells: list[str]) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(cells, self.widths, strict=True)).rstrip()
-
-
-def _notes(answer: "Answer") -> list[str]:
-    notes = {
-        "light background, inverted": answer.inverted,
-        "transparent, laid on white": answer.transparent,
-        "unlike the data": answer.unlike_data,
-    }
-    return [note for note, holds in notes.items() if holds]
+        return [printable(answer.picture), *(f"{name} {chance:.3f}" for name, chance in ranked), " ".join(marks)]

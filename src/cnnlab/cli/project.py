@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cnnlab.cli.arguments import AsJson, NoInvert, Pictures
+
 if TYPE_CHECKING:
     from cnnlab.embedding.stored import Placed
 
@@ -12,28 +14,34 @@ NAMED = 20  # new pictures whose names are written on the map; of more, only the
 
 
 def project(
-    pictures: Annotated[
-        list[str],
-        typer.Argument(help="files, folders, globs, or - for one picture on standard input", metavar="PICTURE…"),
-    ],
-    arch: Annotated[str, typer.Option(help="the network, as in params.yaml under models")] = "mynet",
-    layer: Annotated[str, typer.Option(help="one of the three embedded layers [default: the middle one]")] = "",
-    method: Annotated[Literal["tsne", "pca"], typer.Option(help="the map")] = "tsne",
-    near: Annotated[int, typer.Option(min=1, max=50, help="how many of the nearest test pictures to name")] = 5,
-    output: Annotated[Path, typer.Option("--output", "-o", help="the map with the new pictures marked")] = Path(
+    pictures: Pictures,
+    arch: Annotated[str, typer.Option(help="The network, as in params.yaml under models.")] = "mynet",
+    layer: Annotated[
+        str,
+        typer.Option(
+            help="An embedded layer: conv2, fc1 (pooled in NiN, GoogLeNet and ResNet) or final.",
+            show_default="the middle one",
+        ),
+    ] = "",
+    method: Annotated[Literal["tsne", "pca"], typer.Option(help="The map.")] = "tsne",
+    near: Annotated[int, typer.Option(min=1, max=50, help="How many of the nearest test pictures to name.")] = 5,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Draw the map with the new pictures here.")] = Path(
         "map.png"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
-    no_invert: Annotated[
-        bool, typer.Option("--no-invert", help="leave pictures on a light background as they are")
-    ] = False,
+    as_json: AsJson = False,
+    no_invert: NoInvert = False,
 ) -> None:
-    """Place pictures on a map that `dvc repro` made, without moving it; bad files are named and the others done."""
+    """Place pictures on a map that `dvc repro` made, and name the test pictures near them. The map stays as it is.
+
+    Files that cannot be read are named, the others are done, and the exit code is 1.
+    """
     import numpy as np
 
-    from cnnlab.cli.inputs import read_pictures
+    from cnnlab.cli.inputs import read_inputs
+    from cnnlab.cli.output import json_line
     from cnnlab.core import artifacts
     from cnnlab.core.errors import UserError
+    from cnnlab.core.text import printable
     from cnnlab.embedding.stored import open_map
     from cnnlab.figures.embeddings import Panel, embedding_map
     from cnnlab.inference.session import Model
@@ -42,13 +50,13 @@ def project(
         raise UserError(f"{output}: the map is drawn as a file that ends in .png.")
     stored = open_map(artifacts.features_dir(arch), artifacts.embedding_dir(arch, method), layer, method)
     network = Model.load(artifacts.onnx_path(arch, "features"))
-    found = read_pictures(network, pictures, invert=not no_invert)
+    found = read_inputs(network.meta, pictures, invert=not no_invert)
     parts = [part[stored.layer] for part in network.outputs(found.images, [stored.layer])]
     placed = stored.place(np.concatenate([part.reshape(len(part), -1) for part in parts]), near)
     for name, place in zip(found.names, placed, strict=True):
-        typer.echo(_json(name, place) if as_json else _text(name, place))
+        typer.echo(json_line(_values(name, place)) if as_json else _text(printable(name), place))
     panel = Panel(stored.embedding.points, stored.labels, stored.heading)
-    names = [Path(name).stem for name in found.names] if len(placed) <= NAMED else [""] * len(placed)
+    names = [printable(Path(name).stem) for name in found.names] if len(placed) <= NAMED else [""] * len(placed)
     subtitle = (
         f"{len(stored.labels):,} test pictures · circles: {len(placed)} new picture{'s' if len(placed) > 1 else ''}"
     )
@@ -68,18 +76,15 @@ def _text(name: str, place: "Placed") -> str:
     )
 
 
-def _json(name: str, place: "Placed") -> str:
-    import json
-
+def _values(name: str, place: "Placed") -> dict[str, object]:
     nearest = [
         {"test_picture": near.picture, "class": near.class_name, "distance": round(near.distance, 6)}
         for near in place.nearest
     ]
-    values = {
+    return {
         "picture": name,
         "x": round(place.x, 4),
         "y": round(place.y, 4),
         "around": place.around,
         "nearest": nearest,
     }
-    return json.dumps(values, ensure_ascii=False)

@@ -1,29 +1,35 @@
-"""`cnnlab sample`: pictures that the VAE makes up."""
+"""`cnnlab sample`: new pictures from the VAE."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def sample(
-    n: int = typer.Option(64, "--n", min=1, max=2500, help="how many"),
-    seed: int = typer.Option(0, min=0, help="the same seed gives the same pictures"),
-    from_prior: bool = typer.Option(False, "--prior", help="from the prior N(0, I), not from the fitted mixture"),
-    class_name: str = typer.Option("", "--class", metavar="NAME", help="of one class only, such as Sneaker"),
-    grid: Path = typer.Option(Path("samples.png"), metavar="PNG", help="the file they are drawn into"),
+    n: Annotated[int, typer.Option("--n", min=1, max=2500, help="How many pictures.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pictures.")] = 0,
+    from_prior: Annotated[
+        bool, typer.Option("--prior", help="Sample from the prior N(0, I) instead of the fitted mixture.")
+    ] = False,
+    class_name: Annotated[
+        str, typer.Option("--class", metavar="NAME", help="Sample one class only, such as Sneaker.")
+    ] = "",
+    grid: Annotated[Path, typer.Option(metavar="PNG", help="Draw them into this file.")] = Path("samples.png"),
 ) -> None:
-    """Draw pictures from the VAE: from the mixture fitted to its codes, from a class's Gaussian, or its prior."""
+    """Sample pictures from the VAE: from the mixture fitted to its codes, one class's Gaussian, or the prior."""
     import numpy as np
 
     from cnnlab.cli.sheets import write_sheet
     from cnnlab.core import artifacts
     from cnnlab.core.errors import UserError
+    from cnnlab.core.text import printable
     from cnnlab.vae.codec import Decoder
     from cnnlab.vae.densities import prior
     from cnnlab.vae.gallery import samples
 
     if class_name and from_prior:
-        raise UserError("--class and --prior exclude each other: the prior knows of no classes.")
+        raise UserError("--class and --prior exclude each other: the prior has no classes.")
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
     generator = np.random.default_rng(seed)
     what = decoder.meta["dataset"]
@@ -35,4 +41,4 @@ def sample(
     else:
         z = decoder.mixture().sample(n, generator)
     write_sheet(grid, samples(decoder, z, f"{what}, seed {seed}"))
-    print(f"{grid}: {n} {what} pictures that never were, seed {seed}.")
+    print(f"{printable(str(grid))}: {n} sampled pictures of {what}, seed {seed}.")

@@ -9,11 +9,11 @@ import typer
 def serve(
     model: Annotated[
         Path | None,
-        typer.Option(help="an exported .onnx file [default: models/mynet.onnx, or the network that ships with cnnlab]"),
+        typer.Option(help="An exported .onnx file. Default: models/mynet.onnx, else the shipped network."),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="on 127.0.0.1; 0 takes a free one")] = 8000,
-    max_bytes: Annotated[int, typer.Option(min=1, help="largest picture, in bytes")] = 10_000_000,
-    rate: Annotated[float, typer.Option(min=1, help="most requests a second")] = 1000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 8000,
+    max_bytes: Annotated[int, typer.Option(min=1, help="The largest picture, in bytes.")] = 10_000_000,
+    rate: Annotated[float, typer.Option(min=1, help="The most requests a second.")] = 1000,
 ) -> None:
     """Serve report/index.html and POST /predict on localhost. Needs the extra: pip install "cnnlab[serve]".
 
@@ -21,10 +21,9 @@ def serve(
     """
     import socket
 
-    from cnnlab.cli.predict import default_model
+    from cnnlab.cli.predict import open_model
     from cnnlab.core import artifacts
     from cnnlab.core.errors import UserError
-    from cnnlab.inference.session import Model
 
     try:
         import uvicorn
@@ -33,7 +32,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise UserError(f'{error.name} is not installed: `pip install "cnnlab[serve]"`.') from None
     page = artifacts.report_path()
-    network = Model.load(model or default_model(), threads=1)
+    network = open_model(model, threads=1)
     app = application(network, page.read_bytes() if page.is_file() else None, Limits(max_bytes, rate))
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

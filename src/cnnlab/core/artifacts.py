@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -227,6 +227,28 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
     """Write one array as .npy, without pickle."""
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+class ArrayRows:
+    """An .npy file of float32 that is written in batches of rows, its whole shape known beforehand.
+
+    Written as a stream and not through a memory map: on a full disk a map kills the process.
+    """
+
+    def __init__(self, file: IO[bytes], shape: tuple[int, ...]) -> None:
+        self.file, self.shape, self.done = file, shape, 0
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+    def append(self, values: np.ndarray) -> None:
+        """Write the next rows."""
+        self.file.write(np.ascontiguousarray(values, "<f4").tobytes())
+        self.done += len(values)
+
+    def finish(self) -> None:
+        """Flush; ValueError where the rows are not as many as the header says."""
+        if self.done != self.shape[0]:
+            raise ValueError(f"{self.done} rows were written, not {self.shape[0]}")
+        self.file.flush()
 
 
 def read_array(path: str | Path, *, mmap: bool = True) -> np.ndarray:

@@ -109,9 +109,10 @@ def _reason(error: OSError) -> str:
 
 def _drop_unwritten() -> None:
     """Discard what standard output refuses, so that Python does not try again at the end and fail."""
+    if sys.stdout is None:
+        return
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

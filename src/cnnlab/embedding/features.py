@@ -5,12 +5,13 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.core.artifacts import atomic_write
+from cnnlab.core.artifacts import ArrayRows, atomic_write
 from cnnlab.core.errors import UserError
+from cnnlab.core.text import printable
 
 if TYPE_CHECKING:
     from cnnlab.inference.session import Model
@@ -83,17 +84,24 @@ def store(folder: Path, batches: Iterable[Mapping[str, np.ndarray]], layers: Seq
     is not finite or the batches have another number of rows.
     """
     with ExitStack() as stack:
-        files: dict[str, _ArrayFile] = {}
+        files: dict[str, ArrayRows] = {}
         for batch in batches:
             for layer in layers:
                 values = batch[layer].reshape(len(batch[layer]), -1)
                 if layer not in files:
                     temporary = stack.enter_context(atomic_write(folder / f"{layer}.npy"))
                     file = stack.enter_context(temporary.open("wb"))
-                    files[layer] = _ArrayFile(file, (rows, values.shape[1]), layer)
+                    files[layer] = ArrayRows(file, (rows, values.shape[1]))
+                check_finite(values, layer, files[layer].done)
                 files[layer].append(values)
         for file in files.values():
-            file.close()
+            file.finish()
+
+
+def check_ending(path: Path) -> None:
+    """UserError where `export` does not know the file's ending."""
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path}: the features go to a file that ends in {' or '.join(FORMATS)}.")
 
 
 def export(
@@ -103,13 +111,24 @@ def export(
 
     .npz: `features` float32 [n, *shape], `pictures` (file names, unicode), `layer`; no pickle. .parquet: a row for
     each picture with its name and its features as one flat list of fixed length; `layer` and `shape` are in the
-    schema's metadata. Raises UserError for another ending or a feature that is not finite.
+    schema's metadata. Raises UserError for another ending, a feature that is not finite, or a name that .parquet
+    cannot hold as it holds UTF-8 alone.
     """
-    if path.suffix not in FORMATS:
-        raise UserError(f"{path}: the features go to a file that ends in {' or '.join(FORMATS)}.")
+    check_ending(path)
+    odd = [name for name in pictures if path.suffix == ".parquet" and not _is_text(name)]
+    if odd:
+        raise UserError(f"{printable(odd[0])}: its name is not UTF-8, which .parquet needs: rename it, or write .npz.")
     write = _write_npz if path.suffix == ".npz" else _write_parquet
     with atomic_write(path) as temporary:
         write(temporary, pictures, batches, layer, shape)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of a file name that are not UTF-8 are lone surrogates in Python
+        return False
+    return True
 
 
 def _write_npz(
@@ -121,10 +140,11 @@ def _write_npz(
             np.lib.format.write_array(buffer, value, allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
         with archive.open(zipfile.ZipInfo("features.npy"), "w", force_zip64=True) as file:
-            rows = _ArrayFile(file, (len(pictures), *shape), layer)
+            rows = ArrayRows(file, (len(pictures), *shape))
             for batch in batches:
+                check_finite(batch, layer, rows.done)
                 rows.append(batch)
-            rows.close()
+            rows.finish()
 
 
 def _write_parquet(
@@ -156,25 +176,3 @@ def check_finite(values: np.ndarray, layer: str, first_row: int = 0) -> None:
         f"layer {layer}: feature {column} of picture {first_row + row} is not a finite number, "
         "so the network is broken: train it again, at a lower learning rate if it diverged."
     )
-
-
-class _ArrayFile:
-    """An .npy file that is written in batches of rows, its whole shape known beforehand.
-
-    Written as a stream and not through a memory map: on a full disk a map kills the process.
-    """
-
-    def __init__(self, file: Any, shape: tuple[int, ...], layer: str) -> None:
-        self.file, self.shape, self.layer, self.done = file, shape, layer, 0
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-
-    def append(self, values: np.ndarray) -> None:
-        check_finite(values, self.layer, self.done)
-        self.file.write(np.ascontiguousarray(values, "<f4").tobytes())
-        self.done += len(values)
-
-    def close(self) -> None:
-        if self.done != self.shape[0]:
-            raise ValueError(f"{self.layer}: {self.done} rows were written, not {self.shape[0]}")
-        self.file.flush()

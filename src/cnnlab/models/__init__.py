@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cnnlab.models.blocks import Network
 
 ARCHITECTURES = "cnnlab.architectures"  # by name, since they import this package
+# How torch says that a layer would have no output.
+NO_OUTPUT = ("Kernel size can't be greater than actual input size", "Output size is too small")
 SMALLEST_SIDE, LARGEST_SIDE = 8, 256  # pixels: the sides of the pictures that an architecture is offered
 
 
@@ -41,20 +43,24 @@ def build(name: str, shape: tuple[int, int, int], classes: int, options: Mapping
     checked = check_options(name, options or {})
     try:
         return _tried(architecture, shape, classes, checked)
-    except RuntimeError:  # what torch raises where a layer would have no output
-        least = _smallest_side(architecture, shape[0], classes, checked)
-        if least <= min(shape[1:]):
-            raise  # not for want of pixels
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in NO_OUTPUT):
+            raise
     raise UserError(
-        f"{name} with these options needs pictures of at least {least}×{least} pixels, "
-        f"and these are {shape[1]}×{shape[2]}."
+        f"{name} with these options does not take pictures of {shape[1]}×{shape[2]} pixels: "
+        "they are too small, and one of its layers would have no output."
     )
+
+
+def check_name(name: str) -> None:
+    """UserError, naming the architectures there are, for a name that is none. Imports no torch."""
+    if name not in names():
+        raise UserError(f"there is no architecture {name!r}{_hint(name, names())}; known are {', '.join(names())}.")
 
 
 def load(name: str) -> type[Network]:
     """The class of architecture `name`, the one Network of its file; UserError for an unknown name."""
-    if name not in names():
-        raise UserError(f"there is no architecture {name!r}{_hint(name, names())}; known are {', '.join(names())}.")
+    check_name(name)
     from cnnlab.models.blocks import Network
 
     module = importlib.import_module(f"{ARCHITECTURES}.{name}")
@@ -121,14 +127,3 @@ def _tried(architecture: type[Network], shape: tuple[int, int, int], classes: in
     with torch.no_grad():
         network(torch.zeros(1, *shape))
     return network.train()
-
-
-def _smallest_side(architecture: type[Network], channels: int, classes: int, options: dict[str, Any]) -> int:
-    """The side in pixels of the smallest square picture that the architecture takes."""
-    for side in range(SMALLEST_SIDE, LARGEST_SIDE):
-        try:
-            _tried(architecture, (channels, side, side), classes, options)
-        except RuntimeError:
-            continue
-        return side
-    return LARGEST_SIDE

@@ -37,12 +37,13 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(images))
     ends = prior(2 * WAYS, z_dim, generator)
+    shown = images[np.sort(order[:PAIRS])]
     made = {
         "samples": samples(decoder, prior(SIDE * SIDE, z_dim, generator)),
         "mixture_samples": samples(
             decoder, decoder.mixture().sample(SIDE * SIDE, generator), "Samples from the mixture fitted to the codes"
         ),
-        "reconstructions": reconstructions(encoder, decoder, images[np.sort(order[:PAIRS])]),
+        "reconstructions": reconstructions(shown, decoder.images(encoder.codes(shown)[0])),
         "interpolation_prior": _ways(
             decoder, [(f"draws {2 * i + 1} and {2 * i + 2}", ends[2 * i + 1], ends[2 * i]) for i in range(WAYS)],
             "Between two draws from the prior, z = α·z₁ + (1 − α)·z₂",
@@ -71,9 +72,8 @@ def samples(decoder: Decoder, z: np.ndarray, title: str = "Samples from the prio
     return Sheet(np.concatenate([images, blank]).reshape(-1, columns, *images.shape[1:]), title)
 
 
-def reconstructions(encoder: Encoder, decoder: Decoder, images: np.ndarray) -> Sheet:
-    """Pictures above what their mean codes decode to, in bands of up to eight."""
-    rebuilt = decoder.images(encoder.codes(images)[0])
+def reconstructions(images: np.ndarray, rebuilt: np.ndarray) -> Sheet:
+    """Pictures uint8 [n, c, h, w] above what their mean codes decode to, in bands of up to eight."""
     columns = min(BAND, len(images))
     blank = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)
     upper, lower = (np.concatenate([part, blank]).reshape(-1, columns, *part.shape[1:]) for part in (images, rebuilt))
