@@ -23,7 +23,7 @@ def export(
         str, typer.Option(metavar="float32|float16|int8", help="float16: weights of half the bytes.")
     ] = "float32",
     softmax: Annotated[
-        bool, typer.Option("--softmax", help="Give calibrated probabilities instead of logits.")
+        bool, typer.Option("--softmax", help="Calibrated probabilities, not logits.")
     ] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13, the lowest that does.")] = None,
     output: Annotated[
