@@ -208,7 +208,7 @@ def test_the_files_hold_each_pictures_own_name(network, pictures, tmp_path, monk
     assert code == 0, told
     code, told = run(tmp_path, monkeypatch, *arguments, "-o", "out.parquet")
     assert code == 2
-    assert told == "pictures/caf\\udce9.png: its name is not UTF-8, which .parquet needs: rename it, or write .npz."
+    assert "the name 'pictures/caf\\udce9.png' is not UTF-8, which .parquet needs" in told
 
 
 @pytest.mark.parametrize(

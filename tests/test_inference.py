@@ -110,7 +110,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, cut: int):
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="is not here: `dvc repro` makes"):
+    with pytest.raises(UserError, match="is not here: run `dvc repro` in"):
         Model.load(tmp_path / "none.onnx")
     with pytest.raises(UserError, match="could not be read"):
         Model.load(tmp_path)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.core.artifacts import ArrayRows, atomic_write
-from cnnlab.core.errors import UserError
-from cnnlab.core.text import printable
+from cnnlab.core.errors import UserError, shown
 
 if TYPE_CHECKING:
     from cnnlab.inference.session import Model
@@ -117,7 +116,7 @@ def export(
     check_ending(path)
     odd = [name for name in pictures if path.suffix == ".parquet" and not _is_text(name)]
     if odd:
-        raise UserError(f"{printable(odd[0])}: its name is not UTF-8, which .parquet needs: rename it, or write .npz.")
+        raise UserError(f"the name {shown(odd[0])} is not UTF-8, which .parquet needs: rename the file, or write .npz.")
     write = _write_npz if path.suffix == ".npz" else _write_parquet
     with atomic_write(path) as temporary:
         write(temporary, pictures, batches, layer, shape)
