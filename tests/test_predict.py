@@ -19,9 +19,10 @@ from cnnlab.cli.predict import Table
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import object_share
-from cnnlab.inference.predict import Answer, find, predict
+from cnnlab.inference.predict import Answer, predict
 from cnnlab.inference.prepare import prepare
 from cnnlab.inference.session import default_model_path
+from cnnlab.inference.sources import find
 
 SHAPE = (1, 28, 28)
 Filter = Image.Resampling

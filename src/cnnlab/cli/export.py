@@ -22,9 +22,7 @@ def export(
     precision: Annotated[
         str, typer.Option(metavar="float32|float16|int8", help="float16: weights of half the bytes.")
     ] = "float32",
-    softmax: Annotated[
-        bool, typer.Option("--softmax", help="Calibrated probabilities, not logits.")
-    ] = False,
+    softmax: Annotated[bool, typer.Option("--softmax", help="Calibrated probabilities, not logits.")] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13, the lowest that does.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write. Default: named after its form.")
