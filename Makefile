@@ -4,11 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check setup verify verify-gpu study-gpu format page page-assets fuzz
+.PHONY: repro ship test check setup verify verify-gpu study-gpu format page page-assets fuzz
 
-repro: setup
+repro: .git setup
 	@cnnlab check
 	dvc repro
+	@echo "To use dvc and cnnlab in this shell: . $(VENV)/bin/activate"
+
+# Missing where the project was unpacked from an archive.
+.git:
+	@echo "Error: this folder is not a Git repository, which DVC needs: clone the project instead, or first run" >&2
+	@echo "git init && git add -A && git commit -m start" >&2
+	@exit 2
+
+# The network that `cnnlab predict` uses before any is trained: models/mynet.int8.onnx of a default run.
+ship: setup
+	python tools/ship.py
 
 page: setup
 	dvc repro page
@@ -54,6 +65,7 @@ study-gpu:
 verify: setup
 	python tests/verify.py
 
+# UV_TORCH_BACKEND=cpu (or cu128 …) in the environment chooses torch's build; without it comes PyPI's, with CUDA on Linux.
 # The stamp is newer than what it was installed from, or everything is installed again (seconds, from uv's cache).
 setup: $(VENV)/.installed
 
@@ -61,7 +73,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
 	sys.exit(0 if ok else "Error: Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d; say e.g. make PYTHON=python3.12 $(MAKECMDGOALS)" % sys.version_info[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the pinned packages into $(VENV) (torch with its GPU libraries is several GB the first time) ..."
+	@echo "Installing the pinned packages into $(VENV) (with CUDA several GB the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' constraints.txt)"
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --editable ".[test]"
 	@touch $@

@@ -1,23 +1,28 @@
-"""Refresh the network that the package contains for `cnnlab predict`: `python tools/ship.py`."""
+"""Refresh the network that `cnnlab predict` uses before any is trained: `make ship`, after a default `dvc repro`."""
 
 from cnnlab.core import artifacts, params
-from cnnlab.core.errors import run_command
-from cnnlab.inference.session import default_model_path
+from cnnlab.core.errors import UserError, run_command
+from cnnlab.inference.session import Model, default_model_path
 
 SHIPPED = "mynet"  # int8: the most accurate of the networks whose file stays under 3 MB
 
 
 def main() -> None:
-    """Copy the int8 file of a default run. After any other run (smoke, another recipe or data set), change nothing."""
+    """Copy the int8 file of a default run; UserError after any other (smoke, another recipe or data set)."""
     settings = params.load()
     target = default_model_path()
     is_default = (settings.dataset, settings.recipe) == ("fashion_mnist", "modern") and settings.budget != "smoke"
     if not is_default:
-        print(f"{target} stays as it is: it ships from budget quick or full, recipe modern, fashion_mnist.")
-        return
-    data = artifacts.onnx_path(SHIPPED, "int8").read_bytes()
+        raise UserError(
+            f"{target} ships from budget quick or full, recipe modern and dataset fashion_mnist; params.yaml has "
+            f"budget {settings.budget}, recipe {settings.recipe}, dataset {settings.dataset}."
+        )
+    made = artifacts.onnx_path(SHIPPED, "int8")
+    model = Model.load(made)
+    data = made.read_bytes()
     artifacts.write_bytes(target, data)
-    print(f"{target}: {len(data) / 1e6:.2f} MB, used by `cnnlab predict` until a network is trained.")
+    accuracy = model.meta["validation_accuracy"]
+    print(f"{target}: {len(data) / 1e6:.2f} MB, validation accuracy {accuracy:.4f}; commit it to ship it.")
 
 
 if __name__ == "__main__":
