@@ -32,7 +32,6 @@ def predict(
     """
     from itertools import islice
 
-    from cnnlab.cli.output import json_line
     from cnnlab.data.pictures import PictureError
     from cnnlab.inference.predict import predict as answers
     from cnnlab.inference.sources import find
@@ -46,7 +45,7 @@ def predict(
             typer.echo(f"Error: {error}", err=True)
             failed = True
         good = [result for result in part if not isinstance(result, PictureError)]
-        for line in map(json_line, map(_values, good)) if as_json else table.lines(good):
+        for line in map(to_json, good) if as_json else table.lines(good):
             typer.echo(line)
     if not as_json and table.marks:
         typer.echo("\n" + " · ".join(f"{mark}: {meaning}" for mark, meaning in LEGEND.items() if mark in table.marks))
@@ -83,12 +82,15 @@ def _introduction(model: "Model", path: str) -> str:
     return f"{text}."
 
 
-def _values(answer: "Answer") -> dict[str, object]:
+def to_json(answer: "Answer") -> str:
+    """One answer as a line of JSON."""
+    from cnnlab.cli.output import json_line
+
     ranked = [
         {"class": name, "probability": round(chance, 6)}
         for name, chance in zip(answer.classes, answer.probabilities, strict=True)
     ]
-    return {
+    values = {
         "picture": answer.picture,
         **ranked[0],
         "top": ranked,
@@ -96,6 +98,7 @@ def _values(answer: "Answer") -> dict[str, object]:
         "transparent": answer.transparent,
         "unlike_data": answer.unlike_data,
     }
+    return json_line(values)
 
 
 def _terminal_width() -> int | None:
