@@ -35,12 +35,12 @@ SIGMOID = {"act": "sigmoid", "norm": "none", "pool": "avg", "kernel_size": 5, "c
 BEST = SIGMOID | {"act": "relu", "norm": "batch", "pool": "max"}
 # name: architecture, recipe, options beside params.yaml's, and what differs from its budget full
 RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
-    "lenet-report-50": ("lenet", "plain", SIGMOID, {"epochs": 50}),
+    "lenet-report-50": ("lenet", "plain", SIGMOID, {"steps": 11750}),
     "lenet-modern": ("lenet", "modern", BEST, {}),
     "mynet-modern": ("mynet", "modern", {}, {}),
-    "mynet-modern-20": ("mynet", "modern", {}, {"epochs": 20}),
+    "mynet-modern-20": ("mynet", "modern", {}, {"steps": 4220}),
     "vgg-modern": ("vgg", "modern", {}, {}),
-    "vgg-modern-50": ("vgg", "modern", {}, {"epochs": 50, "shift": 2, "weight_decay": 0.05, "label_smoothing": 0.05}),
+    "vgg-modern-50": ("vgg", "modern", {}, {"steps": 10550, "shift": 2, "weight_decay": 0.05, "label_smoothing": 0.05}),
     "nin-modern": ("nin", "modern", {}, {}),
     "googlenet-modern": ("googlenet", "modern", {}, {}),
     "resnet-modern": ("resnet", "modern", {}, {}),

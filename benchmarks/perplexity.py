@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from cnnlab import embedding
 from cnnlab.core import artifacts, params
-from cnnlab.core.errors import run_command
+from cnnlab.core.errors import UserError, run_command
 from cnnlab.embedding.pca import fit_pca
-from cnnlab.embedding.tsne import check_perplexity, fit_tsne
+from cnnlab.embedding.tsne import fit_tsne, fitting_perplexity
 
 
 def main(
@@ -40,7 +40,8 @@ def main(
     for network, layer, names in tqdm(todo):
         folder = artifacts.features_dir(network)
         rows, labels = artifacts.read_array(folder / f"{layer}.npy"), artifacts.read_array(folder / "labels.npy")
-        check_perplexity(max(values), len(rows))
+        if fitting_perplexity(max(values), len(rows)) < max(values):
+            raise UserError(f"{len(rows)} pictures are too few for perplexity {max(values):g}.")
         reduced = fit_pca(rows, settings.seed)[1]
         for perplexity in values:
             points, kl = fit_tsne(reduced, perplexity=perplexity, iterations=run.iterations, seed=settings.seed)

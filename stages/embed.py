@@ -1,5 +1,6 @@
 """Store inner features of test pictures, embed them by PCA and t-SNE, and draw both: `python stages/embed.py mynet`."""
 
+import sys
 from typing import Any
 
 import typer
@@ -30,6 +31,9 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
     figure = embedding_grid(rows, list(embedding.TITLES.values()), text, about["class_names"])
     path = artifacts.embedding_plots_dir() / f"{architecture}.png"
     artifacts.write_figure(path, figure)
+    asked, used = settings.embed.perplexity, embedding.fitting_perplexity(settings.embed.perplexity, len(chosen))
+    if used < asked:
+        print(f"Note: {len(chosen)} test pictures bear a perplexity of {used:g}, not {asked:g}.", file=sys.stderr)
     print(f"{architecture}: {', '.join(about['layers'])} of {len(chosen):,} test pictures, by PCA and t-SNE → {path}.")
 
 
@@ -71,7 +75,10 @@ def embed_by(
     run, name = settings.embed.at(settings.budget), f"{architecture}-{method}"
     folder, plots = artifacts.features_dir(architecture), artifacts.embedding_plots_dir()
     labels, index = artifacts.read_array(folder / "labels.npy"), artifacts.read_array(folder / "index.npy")
-    figures, by_class, panels = {"pictures": len(labels)}, [], []
+    figures: dict[str, Any] = {"pictures": len(labels)}
+    by_class, panels = [], []
+    if method == "tsne":
+        figures["perplexity"] = embedding.fitting_perplexity(settings.embed.perplexity, len(labels))
     for layer in about["layers"]:
         rows = artifacts.read_array(folder / f"{layer}.npy")
         told = {"features": rows.shape[1], "constant_features": embedding.constant_features(rows, layer)}
@@ -81,7 +88,8 @@ def embed_by(
                 rows, method, perplexity=settings.embed.perplexity, iterations=run.iterations, seed=settings.seed,
                 progress=lambda step, _, bar=bar: bar.update(step - bar.n),
             )  # fmt: skip
-        quality = embedding.measure(rows, made.points, labels)
+        dead = told["constant_features"] == rows.shape[1]
+        quality = embedding.no_quality(labels) if dead else embedding.measure(rows, made.points, labels)
         told |= embedding.summary(made, quality, about["class_names"])
         figures |= {f"{layer}.{key}": value for key, value in told.items()}
         by_class += [{"layer": layer, **row} for row in quality.by_class(about["class_names"])]
@@ -90,9 +98,13 @@ def embed_by(
         artifacts.write_csv(plots / name / f"{layer}.csv", table)
         axes = variance_axes(made.pca.shares) if method == "pca" else None
         panel = Panel(made.points, labels, f"{about['title']}, {layer}: {embedding.TITLES[method]}", axes)
-        figure = embedding_map(panel, about["class_names"], embedding.caption(told, len(labels)))
+        caption = embedding.caption(told, len(labels))
+        if dead and method == "pca":
+            print(f"Warning: {architecture}, layer {layer}: {caption}.", file=sys.stderr)
+        figure = embedding_map(panel, about["class_names"], caption)
         artifacts.write_figure(plots / name / f"{layer}.png", figure)
-        panels.append(Panel(made.points, labels, f"{layer}: 10-NN accuracy {quality.overall()['accuracy']:.2f}"))
+        heading = f"{layer}: {quality.k}-NN accuracy {quality.overall()['accuracy']:.2f}"
+        panels.append(Panel(made.points, labels, heading))
     artifacts.write_json(artifacts.metrics_path("embed", name), figures)
     artifacts.write_csv(plots / f"{name}.csv", by_class)
     return panels

@@ -1,5 +1,7 @@
 """Measure the exported files of one architecture on the test set: `python stages/evaluate.py lenet`."""
 
+import sys
+
 import numpy as np
 import typer
 
@@ -38,8 +40,12 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
         confidence[np.sort(worst)], list(model.class_names),
     )  # fmt: skip
     artifacts.write_figure(folder / "worst_mistakes.png", figure)
+    if figures["classes_answered"] == 1:
+        print(f"Warning: {architecture} answers {names[predicted[0]]} for every test picture.", file=sys.stderr)
+    sizes = np.bincount(test.labels, minlength=len(names))
+    balanced = "" if sizes.min() == sizes.max() else f"balanced accuracy {figures['balanced_accuracy']:.4f}, "
     print(
-        f"{architecture}: test accuracy {figures['accuracy']:.4f} (95 % {figures['accuracy_95_low']:.4f} to "
+        f"{architecture}: {balanced}test accuracy {figures['accuracy']:.4f} (95 % {figures['accuracy_95_low']:.4f} to "
         f"{figures['accuracy_95_high']:.4f}, n={figures['n']}), int8 {figures['int8_accuracy']:.4f}; "
         f"see plots/test/{architecture}/ or `dvc plots show`."
     )

@@ -13,7 +13,7 @@ def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -
     settings = params.load()
     ablation = settings.ablation(name)
     start = settings.baselines[ablation.baseline]
-    protocol = start.at(settings.budget)
+    protocol = settings.protocol(ablation.baseline)
     info, train = datasets.load_info(settings.dataset), datasets.load_split(settings.dataset, "train")
     device = choose_device(settings.device)
     tune_process(device)
@@ -26,7 +26,7 @@ def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -
         "budget": settings.budget,
         "dataset": settings.dataset,
         "recipe": protocol.recipe,
-        "epochs": protocol.epochs,
+        "epochs": runs.curves()[-1]["epoch"],
     }
     artifacts.write_array(artifacts.study_hits_path(name), runs.hits())
     artifacts.write_csv(artifacts.study_curve_path(name), runs.curves())

@@ -1,5 +1,6 @@
 """Train one architecture: `python stages/train.py lenet --act relu --pool max`; flags are its own options."""
 
+import sys
 from typing import Any
 
 import typer
@@ -31,13 +32,20 @@ def main(context: typer.Context, architecture: str) -> None:
             held_out=settings.held_out,
             device=device,
             precision=settings.precision,
+            class_weights=settings.train.class_weights,
             on_rows=lambda rows: artifacts.write_csv(curve, rows),
         )
     if parallel.rank() > 0:
         return
     save_classifier(artifacts.model_path(architecture), trained.module)
-    told = {"budget": settings.budget, "recipe": settings.recipe, "dataset": settings.dataset}
     figures = trained.metrics()
+    if figures.get("validation_classes_answered") == 1:
+        print(
+            f"Warning: {architecture} answers one class for every validation picture, so it has not learnt to tell "
+            "them apart: try a lower learning_rate, more steps or another activation.",
+            file=sys.stderr,
+        )
+    told = {"budget": settings.budget, "recipe": settings.recipe, "dataset": settings.dataset}
     artifacts.write_json(artifacts.metrics_path("train", architecture), figures | told)
     timing = trained.progress.timing() | {"device": describe(device)}
     artifacts.write_json(artifacts.metrics_path("timing", architecture), timing)

@@ -16,7 +16,7 @@ def main() -> None:
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
     train, test = datasets.load_split("vae", "train"), datasets.load_split("vae", "test")
     judge = None  # who tells what the samples look like: a classifier of the same pictures, where there is one
-    if settings.vae.dataset == settings.dataset:
+    if settings.vae_dataset == settings.dataset:
         judge = Model.load(artifacts.onnx_path("mynet", "features"))
     run = settings.vae.at(settings.budget)
     figures, notes = evaluate(

@@ -15,7 +15,7 @@ def main() -> None:
     device = choose_device(settings.device)
     tune_process(device)
     trained = train_vae(
-        replace(datasets.load_info("vae"), name=settings.vae.dataset),
+        replace(datasets.load_info("vae"), name=settings.vae_dataset),
         datasets.load_split("vae", "train"),
         settings.vae,
         settings.vae.at(settings.budget),

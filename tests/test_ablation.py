@@ -115,7 +115,7 @@ def test_the_picture_ends_an_interval_wider_than_itself_in_arrows():
 def setting(tmp_path, monkeypatch) -> Setting:
     monkeypatch.chdir(tmp_path)
     train, _ = load_sample()
-    protocol = Protocol(recipe="modern", epochs=0.2, batch_size=32, seeds=2, rates=[0.001, 0.01])
+    protocol = Protocol(recipe="modern", steps=9, batch_size=32, seeds=2, rates=[0.001, 0.01])
     return Setting(INFO, train, protocol, 0.1, torch.device("cpu"))
 
 

@@ -86,7 +86,6 @@ def test_constant_features_are_counted_and_do_no_harm(data):
     [
         (np.nan, "layer fc1: feature 1 of picture 1500 is not a finite number"),
         (np.inf, "layer fc1: feature 1 of picture 1500 is not a finite number"),
-        (0, "layer fc1: every feature is the same for all 2000 pictures"),
     ],
 )
 def test_features_that_cannot_be_embedded_are_told(value, told):
@@ -157,10 +156,41 @@ def test_a_progress_that_answers_does_not_stop_the_run(data, made):
     assert told.points.tobytes() == made.points.tobytes()
 
 
-def test_too_few_pictures_for_the_perplexity():
-    tsne.check_perplexity(30, 91)
-    with pytest.raises(UserError, match=r"perplexity 30 needs at least 91 pictures and there are 90.*at most 29"):
-        tsne.fit_tsne(np.zeros((90, 2), np.float32), perplexity=30, iterations=1, seed=0)
+def test_few_pictures_have_the_largest_perplexity_that_they_bear():
+    assert tsne.fitting_perplexity(30, 91) == 30
+    assert tsne.fitting_perplexity(30, 90) == pytest.approx(89 / 3)
+    assert tsne.fitting_perplexity(30, 2) == 1
+
+
+def test_few_pictures_have_fewer_neighbours():
+    assert [embedding.neighbours(n) for n in (2, 3, 6, 20, 21, 1000)] == [1, 1, 2, 9, 10, 10]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", embedding.METHODS)
+@pytest.mark.parametrize("pictures", [*range(2, 8), 15, 16, 40])
+def test_any_number_of_pictures_has_a_map_that_others_can_join(pictures, method):
+    features = np.random.default_rng(pictures).normal(size=(pictures, 4)).astype(np.float32)
+    labels = np.arange(pictures) % 2
+    made = embedding.embed(features, method, **QUICK)
+    quality = embedding.measure(features, made.points, labels)
+    assert made.points.shape == (pictures, 2)
+    assert np.isfinite(made.points).all()
+    assert all(np.isfinite(values).all() for values in quality.values.values())
+    assert quality.values["trustworthiness"].max() <= 1
+    assert np.isfinite(made.project(features[:1] + 0.1)).all()
+
+
+@pytest.mark.parametrize("method", embedding.METHODS)
+def test_a_dead_layer_is_a_point_and_a_sentence(method):
+    features, labels = np.full((30, 4), 7, np.float32), np.repeat([0, 1], [20, 10])
+    made = embedding.embed(features, method, **QUICK)
+    assert (made.points == 0).all()
+    assert (made.project(features[:2] + 1) == 0).all()
+    quality = embedding.no_quality(labels)
+    assert quality.overall()["accuracy"] == pytest.approx(2 / 3)  # the share of the largest class
+    told = embedding.summary(made, quality, ["a", "b"]) | {"features": 4, "constant_features": 4}
+    assert embedding.caption(told, 30).startswith("every feature is the same for all 30 test pictures")
 
 
 def test_pictures_that_are_all_alike_but_one_are_embedded():

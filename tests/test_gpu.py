@@ -388,10 +388,10 @@ def vae_job(**changes) -> Job:
     return Job(VaeTask(vae, settings), images, None, small_plan(batch_size=64, epochs=3))
 
 
-FULL = Run(epochs=1, flip=True, shift=2, erase=0.25, label_smoothing=0.05)
+FULL = Run(steps=1, flip=True, shift=2, erase=0.25, label_smoothing=0.05)
 JOBS = {
     "lenet": lambda: classifier_job("lenet", FULL),
-    "lenet, plain": lambda: classifier_job("lenet", Run(epochs=1), "plain"),
+    "lenet, plain": lambda: classifier_job("lenet", Run(steps=1), "plain"),
     "mynet": lambda: classifier_job("mynet", FULL),
     "vgg, whose dropout draws": lambda: classifier_job("vgg", FULL, n=140),
     "vae": lambda: vae_job(flip=True, warm_up=0.5),
@@ -456,7 +456,7 @@ def kept(trained) -> bytes:
 def train(seeds, on_rows=lambda rows: None, options=(), architecture="lenet", **changes):
     sample = load_sample()[0]
     few = Split(sample.images[:330], sample.labels[:330])
-    run = Run(**{"epochs": 1.5, "batch_size": 64, "flip": True, "shift": 1, "erase": 0.2} | changes)
+    run = Run(**{"steps": 102, "batch_size": 64, "flip": True, "shift": 1, "erase": 0.2} | changes)
     return train_seeds(
         architecture, dict(options), INFO, few, run, recipe="modern", names={seed: f"x-{seed}" for seed in seeds},
         held_out=0.1, device=CPU, on_rows=on_rows,
@@ -508,9 +508,9 @@ def test_seeds_left_at_different_steps_go_on_alone_to_the_same_bytes(as_on_a_gpu
 
 
 def test_networks_with_dropout_never_share_a_graph():
-    jobs = [classifier_job("vgg", Run(epochs=1), seed=seed) for seed in (0, 1)]
+    jobs = [classifier_job("vgg", Run(steps=1), seed=seed) for seed in (0, 1)]
     assert not graph.fit_together(jobs)
-    assert graph.fit_together([classifier_job("lenet", Run(epochs=1), seed=seed) for seed in (0, 1)])
+    assert graph.fit_together([classifier_job("lenet", Run(steps=1), seed=seed) for seed in (0, 1)])
 
 
 def test_the_plain_loop_is_left_to_every_other_device(monkeypatch):

@@ -14,7 +14,7 @@ def test_the_file_that_ships_is_right():
     settings = params.load(SHIPPED)
     assert settings.budget == "quick"
     assert settings.recipe == "modern"
-    assert settings.run("lenet") == settings.models["lenet"].modern.quick
+    assert settings.run("lenet") == settings.models["lenet"].modern.quick.model_copy(update={"passes": 40})
     assert settings.options("lenet")["act"] == settings.act
 
 
@@ -34,8 +34,8 @@ def test_the_file_that_ships_is_right():
         ("budget: quick", "budget: tiny", ["budget", "'tiny'", "'smoke', 'quick' or 'full'"]),
         ("device: auto", "device: gpu", ["device", "'gpu'", "cuda:N"]),
         ("batch_size: 128}", "batch_sise: 128}", ["batch_sise", "did you mean 'batch_size'?", "learning_rate"]),
-        ("{epochs: 6, batch", "{epochs: 0, batch", ["models.lenet.modern.smoke.epochs", "0", "greater than 0"]),
         ("dataset: fashion_mnist", "dataset: ../mnist", ["dataset", "'../mnist'", "pattern"]),
+        ("{steps: 132, batch", "{steps: 0, batch", ["models.lenet.modern.smoke.steps", "0", "than or equal to 1"]),
         ("seed: 0", "seed: 0\nseed: 1", ["duplicate key"]),
         ("seed: 0", "seed: [0", ["not readable YAML"]),
         ("budget: quick", "", ["'budget' is missing"]),
@@ -88,3 +88,43 @@ def test_flags_become_options():
     assert params.parse_flags(flags) == {"act": "relu", "channels": [6, 16], "dropout": 0.5, "kernel_size": 3}
     with pytest.raises(UserError, match="pairs"):
         params.parse_flags(["--act"])
+
+
+# Passes over the training pictures of Fashion-MNIST that each network had when the budgets were written as passes, by
+# recipe and budget: its committed figures are of these. smoke trains on the sample, of 1,350 pictures or, plain, 1,500.
+PASSES = {
+    ("lenet", "modern"): (6, 7, 50), ("lenet", "plain"): (2, 6, 50),
+    ("mynet", "modern"): (3, 4, 50), ("mynet", "plain"): (1, 2, 50),
+    ("vgg", "modern"): (3, 4, 100), ("vgg", "plain"): (1, 2, 50),
+    ("nin", "modern"): (1, 0.5, 50), ("nin", "plain"): (0.5, 0.2, 50),
+    ("googlenet", "modern"): (1, 2, 50), ("googlenet", "plain"): (0.5, 0.5, 50),
+    ("resnet", "modern"): (1, 1.5, 50), ("resnet", "plain"): (0.5, 0.5, 50),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "recipe"), PASSES)
+def test_fashion_mnist_has_the_steps_that_its_figures_are_of(network, recipe):
+    settings = params.load(SHIPPED)
+    for budget, passes in zip(("smoke", "quick", "full"), PASSES[network, recipe], strict=True):
+        pictures = {"modern": (1350, 54_000), "plain": (1500, 60_000)}[recipe][budget != "smoke"]
+        chosen = settings.model_copy(update={"budget": budget, "recipe": recipe})
+        asked, run = chosen.run(network), chosen.run(network).fitted(pictures)
+        assert run.steps == round(passes * params.steps_in_pass(pictures, asked.batch_size)), (budget, asked)
+        if (budget, recipe) != ("smoke", "plain"):
+            assert run == asked
+
+
+@pytest.mark.parametrize("pictures", [2, 5, 20, 130, 902, 5000, 54_000])
+def test_few_pictures_have_small_batches_and_no_more_passes_than_allowed(pictures):
+    run = params.Run(steps=2000, passes=20, batch_size=256).fitted(pictures)
+    assert run.batch_size == min(256, max(8, pictures // 16))
+    assert run.steps == min(2000, 20 * params.steps_in_pass(pictures, run.batch_size))
+    assert run.fitted(pictures) == run
+
+
+def test_own_pictures_are_augmented_under_recipe_modern_alone():
+    shipped = params.load(SHIPPED)
+    assert not shipped.run("lenet").flip
+    for recipe in ("modern", "plain"):
+        run = shipped.model_copy(update={"dataset": "folder", "recipe": recipe}).run("lenet")
+        assert (run.flip, run.shift) == ((True, shipped.folder.shift) if recipe == "modern" else (False, 0))

@@ -30,7 +30,7 @@ TRAINERS = {
     "vae": ["stages/vae_train.py"],
 }
 KILLS = 20  # of each trainer, half of them at training steps and half within checkpoint writes
-RUN = {"epochs": 4, "batch_size": 32, "flip": True, "shift": 1, "erase": 0.3, "learning_rate": 0.01}
+RUN = {"steps": 16, "batch_size": 32, "flip": True, "shift": 1, "erase": 0.3, "learning_rate": 0.01}
 CLASSES = tuple("abcd")
 
 
@@ -41,7 +41,7 @@ def make_project(folder: Path) -> None:
     settings = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     settings |= {"budget": "smoke", "device": "cpu"}
     settings["models"]["lenet"]["modern"]["smoke"] = RUN
-    settings["baselines"]["lenet"]["smoke"] = RUN | {"recipe": "modern", "epochs": 1, "seeds": 2, "rates": [0.01, 0.02]}
+    settings["baselines"]["lenet"]["smoke"] = RUN | {"recipe": "modern", "steps": 4, "seeds": 2, "rates": [0.01, 0.02]}
     settings["vae"]["smoke"] |= {"steps": 20, "batch_size": 16}
     settings["vae"] |= {"warm_up": 0.5, "flip": True}
     generator = np.random.default_rng(0)
@@ -213,7 +213,10 @@ def checkpoints(folder: Path) -> set[tuple[Path, int]]:
 def project(tmp_path):
     make_project(tmp_path)
     settings = json.loads((tmp_path / "params.yaml").read_text())
-    settings["models"]["lenet"]["modern"]["smoke"] = RUN | {"epochs": 100}  # seconds, so that the signal comes in time
+    settings["models"]["lenet"]["modern"]["smoke"] = RUN | {
+        "steps": 1400,
+        "passes": 100,
+    }  # seconds, so that the signal comes in time
     (tmp_path / "params.yaml").write_text(json.dumps(settings))
     return tmp_path
 
@@ -266,7 +269,7 @@ def key(tmp_path: Path, **changes) -> Path:
     images, labels = np.full((8, 1, 28, 28), values.pop("pixels"), np.uint8), np.arange(8) % 2
     labels[:4] ^= values.pop("label")
     info = DatasetInfo(values.pop("name"), ("a", "b", "c"), 1, 28, 28, "none", "made", light_on_dark=True)
-    run = Run(**{"epochs": 1} | {name: values.pop(name) for name in list(values) if name in Run.model_fields})
+    run = Run(**{"steps": 1} | {name: values.pop(name) for name in list(values) if name in Run.model_fields})
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -275,6 +278,7 @@ def key(tmp_path: Path, **changes) -> Path:
             lambda jobs: [found.append(job.checkpoint.path) or loop.Progress() for job in jobs],
         )
         patch.setattr(classification, "evaluate", lambda *_: {})
+        patch.setattr(classification, "classes_answered", lambda *_: 2)
         classification.train_classifier(
             values.pop("architecture"), values.pop("options"), info, Split(images, labels), run,
             device=torch.device("cpu"), **values,
@@ -286,9 +290,9 @@ def key(tmp_path: Path, **changes) -> Path:
     "change",
     [
         {"seed": 1}, {"recipe": "plain"}, {"held_out": 0.3}, {"options": {"act": "tanh"}}, {"architecture": "mynet"},
-        {"epochs": 2}, {"batch_size": 4}, {"learning_rate": 0.5}, {"weight_decay": 0.1}, {"label_smoothing": 0.1},
+        {"steps": 2}, {"batch_size": 4}, {"learning_rate": 0.5}, {"weight_decay": 0.1}, {"label_smoothing": 0.1},
         {"flip": True}, {"shift": 1}, {"erase": 0.1}, {"pixels": 1}, {"label": 1}, {"name": "mnist"},
-        {"validate": False},
+        {"validate": False}, {"class_weights": "balanced"},
     ],
 )  # fmt: skip
 def test_another_setting_seed_or_data_never_resumes_a_classifier(tmp_path, change):

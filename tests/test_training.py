@@ -216,7 +216,7 @@ def test_the_modern_rate_climbs_then_falls_to_nothing():
 
 def test_the_reports_rate_is_constant_and_follows_the_activation():
     assert {rate_at(step, 10, 0.9, "plain") for step in range(10)} == {0.9}
-    run = Run(epochs=1)
+    run = Run(steps=1)
     assert peak_rate(run, "plain", "sigmoid") == 0.9
     assert peak_rate(run, "plain", "relu") == 0.1
     assert peak_rate(run.model_copy(update={"learning_rate": 0.3}), "plain", "relu") == 0.3
@@ -256,7 +256,7 @@ def test_erasing_touches_the_stated_share_of_pictures_and_area():
 
 
 def test_no_augmentation_is_no_change(data):
-    assert augment.augment(data[0], Run(epochs=1), generator()) is data[0]
+    assert augment.augment(data[0], Run(steps=1), generator()) is data[0]
 
 
 @pytest.mark.parametrize("recipe", ["modern", "plain"])
@@ -304,7 +304,7 @@ def test_bfloat16_learns_as_float32_does_and_keeps_float32_weights(tmp_path, mon
     runs = {}
     for precision in ("float32", "bfloat16"):
         runs[precision] = train_classifier(
-            "mynet", {}, info, sample, Run(epochs=2, batch_size=32, learning_rate=0.004), recipe="modern", seed=0,
+            "mynet", {}, info, sample, Run(steps=76, batch_size=32, learning_rate=0.004), recipe="modern", seed=0,
             held_out=0.2, device=torch.device("cpu"), precision=precision,
         )  # fmt: skip
     for precision, trained in runs.items():

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cnnlab.core import fonts
 from cnnlab.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,6 +60,11 @@ def metrics_path(group: str, name: str) -> Path:
 def headline_path(name: str) -> Path:
     """metrics/NAME.json: the one figure of a network or of the VAE that DVC's tables show, under its name."""
     return Path("metrics") / f"{name}.json"
+
+
+def classes_path() -> Path:
+    """A table of the classes: their sizes, and the recall of each baseline."""
+    return Path("plots") / "baselines.csv"
 
 
 def curve_path(architecture: str) -> Path:
@@ -271,7 +278,10 @@ def write_figure(path: str | Path, figure: "Figure", *, dpi: int = 100) -> None:
     from PIL import Image
 
     drawn, buffer = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
+    fonts.settle(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", fonts.MISSING_GLYPH)  # fonts.settle has told of them
+        figure.savefig(drawn, format="png", dpi=dpi)
     picture = Image.open(drawn).convert("RGB")
     picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     write_bytes(path, buffer.getvalue())

@@ -60,13 +60,15 @@ def classification_metrics(logits: np.ndarray, labels: np.ndarray, temperature: 
     precision, recall, f1 = precision_recall_f1(confusion_matrix(predicted, labels, logits.shape[1]))
     return {
         "accuracy": hits / len(labels),
+        "balanced_accuracy": float(recall.mean()),  # the mean of the classes' recalls
+        "largest_class_share": float(np.bincount(labels).max() / len(labels)),
+        "classes_answered": len(np.unique(predicted)),
         "accuracy_95_low": low,
         "accuracy_95_high": high,
         "loss": log_loss(logits, labels),
         "calibration_error": calibration_error(softmax(logits), labels),
         "calibration_error_with_temperature": calibration_error(softmax(logits, temperature), labels),
         "macro_precision": float(precision.mean()),
-        "macro_recall": float(recall.mean()),
         "macro_f1": float(f1.mean()),
         "n": len(labels),
     }

@@ -16,16 +16,21 @@ Normalisation = Literal["none", "batch"]
 Pooling = Literal["avg", "max"]
 Budget = Literal["smoke", "quick", "full"]
 Recipe = Literal["modern", "plain"]
+ClassWeights = Literal["none", "balanced"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 VaeDecoder = Literal["relu", "linear"]
 
 OWN_PICTURES = "folder"  # the value of `dataset` for the user's own pictures
-RENAMED = {"size": "side", "report": "plain"}  # keys of older files
+RENAMED = {"size": "side", "report": "plain", "epochs": "steps"}  # keys of older files
 MAX_LENGTH = 100_000  # characters of params.yaml; the one that ships has under 10,000
 
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Passes = Annotated[float, Field(gt=0, le=10_000)]
+
+LEAST_BATCHES = 16  # in a pass over the training pictures: a batch of few pictures is smaller than the settings say
+LEAST_BATCH = 8  # pictures in a batch, however few there are
 
 
 def _device(name: str) -> str:
@@ -46,12 +51,36 @@ class Block(BaseModel):
 T = TypeVar("T", bound=Block)
 
 
-class Run(Block):
-    """What one training run does: models.ARCH.RECIPE.BUDGET."""
+class Length(Block):
+    """How long a run is: steps of the optimizer, as data sets differ in size, but no more than so many passes."""
 
-    epochs: Annotated[float, Field(gt=0, le=10_000)]
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]
+    passes: Passes | None = None  # over the training pictures; None in Run: those of the budget
     batch_size: Annotated[int, Field(ge=2, le=60_000)] = 256
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
+
+    def fitted(self, pictures: int) -> Self:
+        """The same for so many training pictures: smaller batches of few, and no more passes over them than allowed.
+
+        A smaller batch lowers the learning rate by the square root of the share that is left of it (Malladi et al.
+        2022, "On the SDEs and scaling rules for adaptive gradient algorithms", section 4).
+        """
+        batch = min(self.batch_size, max(LEAST_BATCH, pictures // LEAST_BATCHES))
+        most = round(self.passes * steps_in_pass(pictures, batch)) if self.passes else self.steps
+        rate = self.learning_rate and self.learning_rate * (batch / self.batch_size) ** 0.5
+        changes = {"batch_size": batch, "steps": max(1, min(self.steps, most)), "learning_rate": rate}
+        return self.model_copy(update=changes)
+
+
+def steps_in_pass(pictures: int, batch_size: int) -> int:
+    """Batches in a pass; a last one of a single picture is left out, as batch normalisation needs two."""
+    whole, rest = divmod(pictures, batch_size)
+    return whole + (rest >= 2)
+
+
+class Run(Length):
+    """What one training run does: models.ARCH.RECIPE.BUDGET."""
+
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
     label_smoothing: Probability = 0.0
     flip: bool = False
@@ -88,8 +117,11 @@ class Protocol(Run):
     rates: Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(max_length=20)] = []
 
     def run(self, **changes: Any) -> Run:
-        """The settings of one of its runs."""
+        """The settings of one of its runs, with changes."""
         return Run(**{name: getattr(self, name) for name in Run.model_fields} | changes)
+
+
+R = TypeVar("R", bound=Run)
 
 
 class Baseline(PerBudget[Protocol]):
@@ -105,10 +137,19 @@ class Ablation(Block):
     change: dict[str, Any]
 
 
+class PassesOfBudget(Block):
+    """How many passes over the training pictures a run of each budget makes at most."""
+
+    smoke: Passes
+    quick: Passes
+    full: Passes
+
+
 class Train(Block):
     """How the classifiers are trained."""
 
     processes: Annotated[int, Field(ge=1, le=1024)]
+    class_weights: ClassWeights
 
 
 class Folder(Block):
@@ -117,6 +158,8 @@ class Folder(Block):
     path: FolderPath
     side: Annotated[int, Field(ge=28, le=96)]
     mode: Literal["grey", "rgb"]
+    flip: bool = False
+    shift: Annotated[int, Field(ge=0, le=32)] = 0
 
 
 class EmbedBudget(Block):
@@ -132,12 +175,9 @@ class Embed(PerBudget[EmbedBudget]):
     perplexity: Annotated[float, Field(ge=2, le=1000)]
 
 
-class VaeRun(Block):
-    """One training of the VAE: optimizer steps (not epochs: data sets differ in size), and how much is measured."""
+class VaeRun(Length):
+    """One training of the VAE, and how much is measured."""
 
-    steps: Annotated[int, Field(ge=1, le=10_000_000)]
-    batch_size: Annotated[int, Field(ge=2, le=60_000)]
-    learning_rate: Annotated[float, Field(gt=0, le=100)]
     bound_pictures: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -151,7 +191,7 @@ class Faces(Block):
 class Vae(PerBudget[VaeRun]):
     """The variational autoencoder."""
 
-    dataset: FileName  # data.catalogue knows which there are
+    dataset: FileName  # data.catalogue knows which there are; "same": the classifiers' own
     lfw: Faces
     z_dim: Annotated[int, Field(ge=1, le=256)]
     likelihood: Likelihood
@@ -189,6 +229,7 @@ class Params(Switches):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     dataset: FileName  # data.catalogue knows which there are
     validation_share: Annotated[float, Field(gt=0, le=0.5)]
+    passes: PassesOfBudget
     train: Train
     folder: Folder
     models: Annotated[dict[str, Model], Field(min_length=1)]
@@ -228,6 +269,11 @@ class Params(Switches):
         return self
 
     @property
+    def vae_dataset(self) -> str:
+        """The VAE's data set by its name."""
+        return self.dataset if self.vae.dataset == "same" else self.vae.dataset
+
+    @property
     def held_out(self) -> float:
         """The share of the training pictures that validates; a folder is split 70/15/15, its 15 % test part first."""
         return 0.15 / 0.85 if self.dataset == OWN_PICTURES else self.validation_share
@@ -239,9 +285,21 @@ class Params(Switches):
         return self.model(architecture).options
 
     def run(self, architecture: str) -> Run:
-        """The settings of one architecture under the chosen recipe and budget."""
+        """The settings of one architecture under the chosen recipe and budget; own pictures are augmented more."""
         budgets: PerBudget[Run] = getattr(self.model(architecture), self.recipe)
-        return budgets.at(self.budget)
+        run = self._bounded(budgets.at(self.budget))
+        if self.dataset != "folder" or self.recipe != "modern":
+            return run
+        more = {"flip": run.flip or self.folder.flip, "shift": max(run.shift, self.folder.shift)}
+        return run.model_copy(update=more)
+
+    def protocol(self, baseline: str) -> Protocol:
+        """How the ablations of one baseline are made under the chosen budget."""
+        return self._bounded(self.baselines[baseline].at(self.budget))
+
+    def _bounded(self, run: R) -> R:
+        """With the budget's passes, where the run sets none of its own."""
+        return run.model_copy(update={"passes": run.passes or getattr(self.passes, self.budget)})
 
     def ablation(self, name: str) -> Ablation:
         """One variant of the ablations; UserError where there is none of that name."""

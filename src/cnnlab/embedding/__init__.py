@@ -1,7 +1,7 @@
 """Two-dimensional maps of a layer's features by PCA and t-SNE, and how good they are. Never imports torch."""
 
 from cnnlab.embedding.pca import constant_features
-from cnnlab.embedding.quality import MEASURES, K, Quality, measure, nearest_rows, worst_class
+from cnnlab.embedding.quality import MEASURES, K, Quality, measure, nearest_rows, neighbours, no_quality, worst_class
 from cnnlab.embedding.store import (
     METHODS,
     TITLES,
@@ -14,7 +14,7 @@ from cnnlab.embedding.store import (
     save,
     summary,
 )
-from cnnlab.embedding.tsne import check_perplexity, early_iterations, fit_tsne
+from cnnlab.embedding.tsne import early_iterations, fit_tsne, fitting_perplexity
 
 __all__ = [
     "MEASURES",
@@ -25,14 +25,16 @@ __all__ = [
     "Method",
     "Quality",
     "caption",
-    "check_perplexity",
     "constant_features",
     "early_iterations",
     "embed",
     "fit_tsne",
+    "fitting_perplexity",
     "load",
     "measure",
     "nearest_rows",
+    "neighbours",
+    "no_quality",
     "point_rows",
     "save",
     "summary",

@@ -30,25 +30,28 @@ class Pca:
 def fit_pca(features: np.ndarray, seed: int, kept: int = KEPT) -> tuple[Pca, np.ndarray]:
     """Fit scikit-learn's PCA to features [n, features]: the projection, and the features projected.
 
-    Fewer components are kept where there are fewer features or rows. One thread alone computes it: with more, the
-    last bits depend on how many, and t-SNE turns a last bit into another picture.
+    Fewer components are kept where there are fewer features or rows, but always two: those that the data do not have
+    are zero. One thread alone computes it: with more, the last bits depend on how many, and t-SNE turns a last bit
+    into another picture.
     """
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
     kept = min(kept, len(features) - 1, features.shape[1])
+    lacking = max(0, 2 - kept)
     with threadpool_limits(limits=1):
         # PCA may centre this copy in place: a wide layer is then in memory once.
         fitted = PCA(kept, copy=False, random_state=seed).fit(np.array(features, np.float32))
-        pca = Pca(fitted.mean_, np.asarray(fitted.components_), fitted.explained_variance_ratio_)
+        components = np.pad(np.asarray(fitted.components_), ((0, lacking), (0, 0)))
+        pca = Pca(fitted.mean_, components, np.pad(fitted.explained_variance_ratio_, (0, lacking)))
         return pca, pca.transform(features)
 
 
 def constant_features(features: np.ndarray, layer: str) -> int:
     """How many of the features [n, features] are the same for every picture: dead units, or a border's padding.
 
-    They carry nothing and change no distance. Raises UserError where all of them are constant, or where a value
-    is infinite or not a number, naming the layer and the feature.
+    They carry nothing and change no distance. Raises UserError where a value is infinite or not a number, naming the
+    layer and the feature.
     """
     low = np.full(features.shape[1], np.inf, np.float32)
     high = -low
@@ -62,10 +65,4 @@ def constant_features(features: np.ndarray, layer: str) -> int:
             )
         np.minimum(low, rows.min(axis=0), out=low)
         np.maximum(high, rows.max(axis=0), out=high)
-    constant = int((low == high).sum())
-    if constant == features.shape[1]:
-        raise UserError(
-            f"layer {layer}: every feature is the same for all {len(features)} pictures, "
-            "so there is nothing to embed: the network is dead, or the pictures are one and the same."
-        )
-    return constant
+    return int((low == high).sum())

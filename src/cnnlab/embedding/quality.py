@@ -1,7 +1,7 @@
 """How true a map is to the features it was made from, and how well it tells the classes apart, in figures.
 
-Every measure is exact: distances between all pairs of pictures, a block of rows at a time. One k, ten neighbours, is
-used throughout.
+Every measure is exact: distances between all pairs of pictures, a block of rows at a time. Ten neighbours count, or
+fewer where there are no more than 20 pictures.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ class Quality:
 
     trustworthiness: 1 unless neighbours on the map are strangers among the features, by rank (Venna and Kaski 2001,
         taken apart by picture; for one picture it may be below 0).
-    knn_recall: the share of the K nearest by features that are among the K nearest on the map.
-    accuracy: 1 where the K nearest other pictures on the map vote for the picture's own class; accuracy_features
+    knn_recall: the share of the k nearest by features that are among the k nearest on the map.
+    accuracy: 1 where the k nearest other pictures on the map vote for the picture's own class; accuracy_features
         the same vote among the features.
     silhouette: (b - a) / max(a, b), with a and b the mean distances on the map to the own and to the nearest other
         class (Rousseeuw 1987); silhouette_features the same among the features.
@@ -32,6 +32,7 @@ class Quality:
 
     values: dict[str, np.ndarray]
     labels: np.ndarray
+    k: int = K
 
     def overall(self) -> dict[str, float]:
         """Each measure's mean over all pictures."""
@@ -53,32 +54,49 @@ def worst_class(rows: list[dict[str, str | float]], measure: str) -> str:
     return str(min(rows, key=lambda row: float(row[measure]))["class"])
 
 
+def neighbours(pictures: int) -> int:
+    """How many neighbours of each of so many pictures count: ten, but under half of the pictures and at least one."""
+    return max(1, min(K, (pictures - 1) // 2))
+
+
 def measure(features: np.ndarray, points: np.ndarray, labels: np.ndarray) -> Quality:
-    """Measure a map: features [n, features], points [n, 2], labels int64 [n]; needs more than 2 K pictures."""
+    """Measure a map of two pictures or more: features [n, features], points [n, 2], labels int64 [n]."""
     total = len(points)
-    if total <= 2 * K:
-        raise ValueError(f"{total} pictures are too few for {K} neighbours")
-    near_map, silhouette = _neighbours(points, labels)
-    near_features = np.empty((total, K), np.int64)
+    if total < 2:
+        raise ValueError("one picture has no neighbours")
+    k = neighbours(total)
+    near_map, silhouette = _neighbours(points, labels, k)
+    near_features = np.empty((total, k), np.int64)
     silhouette_features = np.empty(total)
     strangeness = np.empty(total)
     for rows, squares in _squared_distances(features):
-        near_features[rows] = _nearest(squares)
+        near_features[rows] = _nearest(squares, k)
         silhouette_features[rows] = _silhouettes(squares, labels, rows)
         # The rank of a map neighbour among the features is one more than the pictures that are nearer.
         reached = np.take_along_axis(squares, near_map[rows], axis=1)
-        ranks = 1 + np.stack([(squares < reached[:, [i]]).sum(axis=1) for i in range(K)], axis=1)
-        strangeness[rows] = np.maximum(ranks - K, 0).sum(axis=1)
+        ranks = 1 + np.stack([(squares < reached[:, [i]]).sum(axis=1) for i in range(k)], axis=1)
+        strangeness[rows] = np.maximum(ranks - k, 0).sum(axis=1)
     shared = (near_map[:, :, None] == near_features[:, None, :]).any(axis=2)
     values = {
-        "trustworthiness": 1 - strangeness * 2 / (K * (2 * total - 3 * K - 1)),
+        "trustworthiness": 1 - strangeness * 2 / (k * max(1, 2 * total - 3 * k - 1)),  # of two, neither is a stranger
         "knn_recall": shared.mean(axis=1),
         "accuracy": _votes(near_map, labels),
         "accuracy_features": _votes(near_features, labels),
         "silhouette": silhouette,
         "silhouette_features": silhouette_features,
     }
-    return Quality(values, labels)
+    return Quality(values, labels, k)
+
+
+def no_quality(labels: np.ndarray) -> Quality:
+    """The quality of a layer that gives the same features for every picture: every figure is 0, except accuracies.
+
+    All pictures are equally near, so all of them vote, and the largest class wins.
+    """
+    largest = np.bincount(labels).argmax()
+    values = {name: np.zeros(len(labels)) for name in MEASURES}
+    values |= {name: (labels == largest).astype(np.float64) for name in ("accuracy", "accuracy_features")}
+    return Quality(values, labels, neighbours(len(labels)))
 
 
 def nearest_rows(new: np.ndarray, features: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,12 +111,12 @@ def nearest_rows(new: np.ndarray, features: np.ndarray, k: int) -> tuple[np.ndar
     return order, np.sqrt(np.take_along_axis(squares, order, axis=1))
 
 
-def _neighbours(points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The K nearest others of each point, nearest first, and each point's silhouette."""
-    near = np.empty((len(points), K), np.int64)
+def _neighbours(points: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest others of each point, nearest first, and each point's silhouette."""
+    near = np.empty((len(points), k), np.int64)
     silhouette = np.empty(len(points))
     for rows, squares in _squared_distances(points):
-        near[rows] = _nearest(squares)
+        near[rows] = _nearest(squares, k)
         silhouette[rows] = _silhouettes(squares, labels, rows)
     return near, silhouette
 
@@ -119,15 +137,15 @@ def _squared_distances(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]
         yield rows, squares
 
 
-def _nearest(squares: np.ndarray) -> np.ndarray:
-    """Columns of the K least of each row, the least first."""
-    near = np.argpartition(squares, K, axis=1)[:, :K]
+def _nearest(squares: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k least of each row, the least first."""
+    near = np.argpartition(squares, k, axis=1)[:, :k]
     order = np.argsort(np.take_along_axis(squares, near, axis=1), axis=1, kind="stable")
     return np.take_along_axis(near, order, axis=1)
 
 
 def _votes(near: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """1 where most of the neighbours [n, K] are of the picture's own class; the first class wins a tie."""
+    """1 where most of the neighbours [n, k] are of the picture's own class; the first class wins a tie."""
     classes = labels.max() + 1
     votes = np.stack([(labels[near] == index).sum(axis=1) for index in range(classes)], axis=1)
     return (votes.argmax(axis=1) == labels).astype(np.float64)

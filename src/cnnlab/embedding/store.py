@@ -42,7 +42,14 @@ def embed(
     seed: int,
     progress: Progress | None = None,
 ) -> Embedding:
-    """Embed features [n, features] in the plane; perplexity, iterations and progress are t-SNE's (see fit_tsne)."""
+    """Embed features [n, features] in the plane; perplexity, iterations and progress are t-SNE's (see fit_tsne).
+
+    Where every feature is the same for all pictures, all points lie at the origin.
+    """
+    if not np.ptp(features, axis=0).any():
+        pca = Pca(np.array(features[0], np.float32), np.zeros((2, features.shape[1]), np.float32), np.zeros(2))
+        nothing = np.zeros((len(features), 2), np.float32)
+        return Embedding(method, pca, nothing, nothing, None if method == "pca" else 0.0)
     pca, reduced = fit_pca(features, seed)
     if method == "pca":
         return Embedding(method, pca, reduced, reduced[:, :2])
@@ -51,12 +58,13 @@ def embed(
 
 
 def summary(embedding: Embedding, quality: Quality, class_names: Sequence[str]) -> dict[str, float | int | str]:
-    """A map in figures: quality overall, the class that comes off worst, the shares of the variance
-    of the first two and of all kept components, t-SNE's divergence."""
+    """A map in figures: quality overall and how many neighbours it counts, the class that comes off worst, the shares
+    of the variance of the first two and of all kept components, t-SNE's divergence."""
     classes = quality.by_class(class_names)
     shares = embedding.pca.shares
     figures: dict[str, float | int | str] = {
         **quality.overall(),
+        "neighbours": quality.k,
         "worst_class": worst_class(classes, "accuracy"),
         "worst_class_silhouette": worst_class(classes, "silhouette"),
         "variance_2": float(shares[:2].sum()),
@@ -66,9 +74,14 @@ def summary(embedding: Embedding, quality: Quality, class_names: Sequence[str]) 
 
 
 def caption(figures: Mapping[str, float | int | str], pictures: int) -> str:
-    """What stands under a map's title: how many pictures, and the figures of `summary` that matter most."""
+    """What stands under a map's title: how many pictures, and the figures of `summary` that matter most.
+
+    A layer that gives every picture the same features has a sentence that says so.
+    """
+    if figures["constant_features"] == figures["features"]:
+        return f"every feature is the same for all {pictures:,} test pictures: the layer is dead, or they are one"
     return (
-        f"{pictures:,} test pictures · 10-NN accuracy {figures['accuracy']:.2f} here and "
+        f"{pictures:,} test pictures · {figures['neighbours']}-NN accuracy {figures['accuracy']:.2f} here and "
         f"{figures['accuracy_features']:.2f} among the features · trustworthiness {figures['trustworthiness']:.2f}"
     )
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.core.errors import UserError
-
 EXAGGERATION = 12.0  # of the attraction, at first
 START_SCALE = 1e-4  # standard deviation of the first coordinate of the start
 # From this many points on, threads gain more than they cost; and the interpolated gradient (Linderman et al. 2019) is
@@ -21,6 +19,7 @@ START_SCALE = 1e-4  # standard deviation of the first coordinate of the start
 # exact. The early exaggeration of so many points may be shorter too (docs/embeddings.md).
 MANY = 4000
 EARLY_FEW, EARLY_MANY = 250, 200  # iterations with the exaggeration
+LEAST = 5  # pictures: of fewer, each one's neighbours are all the others
 
 # A new point is drawn to its neighbours among the old ones alone (Policar, Strazar and Zupan 2023).
 PLACE_PERPLEXITY = 5
@@ -39,13 +38,9 @@ def early_iterations(pictures: int) -> int:
     return EARLY_MANY if pictures >= MANY else EARLY_FEW
 
 
-def check_perplexity(perplexity: float, pictures: int) -> None:
-    """UserError unless there are enough pictures for the perplexity: three neighbours each for every unit of it."""
-    if neighbours_of(perplexity) > pictures - 1:
-        raise UserError(
-            f"perplexity {perplexity:g} needs at least {neighbours_of(perplexity) + 1} pictures and there are "
-            f"{pictures}: with these it may be at most {(pictures - 1) // 3}."
-        )
+def fitting_perplexity(perplexity: float, pictures: int) -> float:
+    """The perplexity, or the largest that so many pictures bear: three neighbours each for every unit of it."""
+    return perplexity if neighbours_of(perplexity) <= pictures - 1 else max(1.0, (pictures - 1) / 3)
 
 
 def fit_tsne(
@@ -59,12 +54,15 @@ def fit_tsne(
 ) -> tuple[np.ndarray, float]:
     """Embed principal components [n, kept] in the plane: float64 [n, 2], and the final KL divergence in nats.
 
-    `iterations` come after the early exaggeration; `progress` is told every 50th iteration and its
-    divergence. Raises UserError where there are too few pictures for the perplexity.
+    `iterations` come after the early exaggeration; `progress` is given every 50th iteration and its
+    divergence. Few pictures have the largest perplexity that they bear; fewer than LEAST stay where PCA puts them,
+    with a divergence of 0.
     """
     from openTSNE import TSNEEmbedding, initialization
 
-    check_perplexity(perplexity, len(reduced))
+    if len(reduced) < LEAST:
+        return reduced[:, :2].astype(np.float64), 0.0
+    perplexity = fitting_perplexity(perplexity, len(reduced))
     threads = threads or (available_threads() if len(reduced) >= MANY else 1)
     start = initialization.rescale(reduced[:, :2].astype(np.float64), target_std=START_SCALE)
     # Identical pictures would start, and stay, on one spot.
@@ -93,15 +91,22 @@ def place(new: np.ndarray, reduced: np.ndarray, points: np.ndarray) -> np.ndarra
     """Place new pictures in a finished map without moving it: float64 [m, 2].
 
     new [m, kept] and reduced [n, kept] are principal components of the same fit, points [n, 2] the map. Each new
-    picture is placed by itself, whatever others come with it.
+    picture is placed by itself, whatever others come with it. In a map of fewer than LEAST pictures, or of pictures
+    that are all the same, it is put where its nearest picture is.
     """
     from openTSNE import TSNEEmbedding
 
-    affinities = _affinities(reduced, PLACE_PERPLEXITY, threads=1)
+    if len(reduced) < LEAST or not np.ptp(reduced, axis=0).any():
+        squares = ((new[:, None].astype(np.float64) - reduced) ** 2).sum(axis=2)
+        return points[squares.argmin(axis=1)].astype(np.float64)
+    perplexity = fitting_perplexity(PLACE_PERPLEXITY, len(reduced))
+    affinities = _affinities(reduced, perplexity, threads=1)
     embedding = TSNEEmbedding(np.array(points, np.float64), affinities, negative_gradient_method="bh")
     # openTSNE moves the map's box to the origin before it places anything: the way back is ours.
     centre = (points.max(axis=0) + points.min(axis=0)) / 2
-    placed = embedding.transform(new.astype(np.float64), perplexity=PLACE_PERPLEXITY, k=PLACE_NEIGHBOURS)
+    near = min(PLACE_NEIGHBOURS, len(reduced) - 1)
+    settings: Any = {"perplexity": perplexity, "k": near}  # openTSNE takes any number; only its default is an int
+    placed = embedding.transform(new.astype(np.float64), **settings)
     return np.array(placed, np.float64) + centre
 
 

@@ -15,7 +15,7 @@ from cnnlab.export.portable import make_portable
 from cnnlab.export.quantise import calibration_pictures, quantise
 from cnnlab.export.sidecar import sidecar
 from cnnlab.inference import Model, session_of
-from cnnlab.inference.calibration import fit_novelty, fit_temperature, is_novel, object_share
+from cnnlab.inference.calibration import fit_novelty, fit_temperature, is_novel, label_smoothing, object_share
 from cnnlab.models.blocks import embed_layers, map_layers
 from cnnlab.models.classifier import Classifier
 from cnnlab.models.summary import layer_table
@@ -42,7 +42,8 @@ def make_bundle(classifier: Classifier, split: Split) -> Bundle:
     images, labels = split.images[validation_index], split.labels[validation_index]
     train = split.images[train_index]
     lean, features = to_lean(classifier), to_features(classifier)
-    int8 = quantise(lean, calibration_pictures(train, classifier.meta["seed"]))
+    calibrating = calibration_pictures(train, classifier.meta["seed"])
+    int8 = quantise(lean, calibrating)
     for model in (lean, features, int8):
         make_portable(model)
     facts = _facts(classifier) | {"object_share": object_share(train) if classifier.meta["light_on_dark"] else None}
@@ -53,6 +54,9 @@ def make_bundle(classifier: Classifier, split: Split) -> Bundle:
     files = stamp(lean, fitted), stamp(features, fitted), stamp(int8, int8_fitted)
     metas = fitted, int8_fitted
     figures = _figures(files, images, labels, (logits, int8_logits), metas)
+    figures |= {"int8_calibration_pictures": len(calibrating)}
+    if smoothing := label_smoothing(len(labels)):
+        figures["temperature_label_smoothing"] = smoothing
     return Bundle(*files, parity | figures, sidecar(files, metas, len(labels)))
 
 

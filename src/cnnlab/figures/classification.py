@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from cnnlab.figures.style import INK, WIDTH, as_rgb, new_figure, short, title
+from cnnlab.core.fonts import width
+from cnnlab.figures.style import INK, WIDTH, as_rgb, fit, new_figure, title
 
 COLUMNS = 8
 _TILE, _CAPTION = 0.84, 0.40  # inches: a picture's side, and the two lines above it
+_LETTERS = 8  # points
 
 
 def worst_mistakes(
@@ -35,8 +37,12 @@ def worst_mistakes(
         axes.imshow(as_rgb(images[index]), interpolation="nearest")
         axes.set_axis_off()
         true, predicted = class_names[int(labels[index])], class_names[int(predictions[index])]
-        captions = (f"{short(true)} →", f"{short(predicted)} {confidences[index]:.2f}")
+        ends = (" →", f" {confidences[index]:.2f}")
+        captions = [
+            fit(name, step - 0.06 - width(end, _LETTERS), _LETTERS) + end
+            for name, end in zip((true, predicted), ends, strict=True)
+        ]
         for line, caption in enumerate(captions):
             y = 1 + (0.22 - 0.15 * line) / _TILE
-            axes.text(0.5, y, caption, transform=axes.transAxes, ha="center", fontsize=8, color=INK)
+            axes.text(0.5, y, caption, transform=axes.transAxes, ha="center", fontsize=_LETTERS, color=INK)
     return figure

@@ -8,7 +8,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cnnlab.figures.style import AREAS, WIDTH, class_handles, colour, marker, new_figure, plain, short, title
+from cnnlab.figures.style import AREAS, WIDTH, class_handles, colour, fit, marker, new_figure, plain, title
 
 _TOGETHER = 0.03  # of the map's side: points nearer than this share a label
 _ROUNDS = 4  # the classes take turns in this many rounds, so that none hides the others
@@ -44,12 +44,13 @@ def embedding_map(
     _scatter(axes, panel, len(class_names), size=_marker_size(len(panel.points)))
     if marked is not None:
         _mark(axes, marked, marked_names)
+    letters = min(11, 250 / len(class_names))
     figure.legend(
-        handles=class_handles(class_names),
+        handles=class_handles(class_names, 1.2, letters),
         loc="center left",
         bbox_to_anchor=(0.775, 0.46),
         frameon=False,
-        fontsize=min(11, 250 / len(class_names)),
+        fontsize=letters,
     )
     return figure
 
@@ -73,7 +74,12 @@ def embedding_grid(
             _scatter(axes, panel, len(class_names), size=_marker_size(len(panel.points)) / 3)
             axes.set_title(panel.heading, fontsize=10.5, pad=4)
     figure.legend(
-        handles=class_handles(class_names), loc="lower center", ncols=5, frameon=False, fontsize=11, columnspacing=1.2
+        handles=class_handles(class_names, 1.1, 11),
+        loc="lower center",
+        ncols=5,
+        frameon=False,
+        fontsize=11,
+        columnspacing=1.2,
     )
     return figure
 
@@ -119,7 +125,7 @@ def _mark(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
         left = [i for i in left if i not in group]
         rightmost = points[first][0] > low[0] + 0.6 * (high[0] - low[0])
         axes.annotate(
-            ", ".join(short(names[i], 18) for i in group if names[i]),
+            ", ".join(fit(names[i], 1.6, 11) for i in group if names[i]),
             points[first],
             (-11 if rightmost else 11, 11),
             textcoords="offset points",

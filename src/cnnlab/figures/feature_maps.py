@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from cnnlab.figures.style import WIDTH, as_rgb, enlarge, new_figure, title
+from cnnlab.figures.style import WIDTH, as_rgb, enlarge, fit, new_figure, title
 
 DPI = 200  # twice the README's dots, so that small maps stay crisp
 LEVELS = 64  # of colour: the eye cannot distinguish more, and they cost bytes in Git
@@ -35,7 +35,7 @@ def feature_maps(
     title(figure, text, f"channels: {shown} · red above zero, blue below")
     _draw(figure, [[as_rgb(picture)] for picture in pictures], left, top, size)
     _draw(figure, list(tiles), left + round(1.25 * step), top, size)
-    for row, name in enumerate(row_names):
+    for row, name in enumerate(fit(name, (left - 20) / DPI, 10) for name in row_names):
         y = 1 - (top + row * step + size / 2) / height
         figure.text((left - 16) / _dots(WIDTH), y, name, ha="right", va="center", fontsize=10)
     for column, channel in enumerate(channels):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from cnnlab.core.fonts import width
 from cnnlab.figures.style import DPI, FAINT, FONT, INK, as_rgb
 
 GAP = 2  # pixels between tiles, before enlarging: of the page's own white
@@ -12,7 +13,8 @@ PAGE = 255
 MARGIN = 12  # screen pixels around the sheet
 TITLE = 30  # screen pixels for the title
 CAPTION = 18  # screen pixels for the captions of columns
-LETTER = 6.2  # screen pixels a letter of a caption takes
+TITLE_LETTERS, CAPTION_LETTERS = 9.5, 7.5  # points
+BOLD = 1.15  # how much wider bold letters are
 
 
 def tile_sheet(
@@ -23,12 +25,12 @@ def tile_sheet(
     Written at style.DPI dots an inch, each pixel of a tile takes zoom × zoom pixels.
     """
     mosaic = np.kron(mosaic_of(tiles), np.ones((zoom, zoom, 1), np.uint8))
-    height, width = mosaic.shape[:2]
-    longest = max((len(line) for caption in rows for line in caption.split("\n")), default=0)
-    left = MARGIN + (round(LETTER * longest) + 8 if rows else 0)
+    tall, wide = mosaic.shape[:2]
+    longest = max((width(line, CAPTION_LETTERS) for caption in rows for line in caption.split("\n")), default=0)
+    left = MARGIN + (round(DPI * longest) + 8 if rows else 0)
     top = MARGIN + (TITLE if title else 0) + (CAPTION if columns else 0)
-    page_width = max(left + width + MARGIN, 2 * MARGIN + round(1.18 * LETTER * len(title)))
-    page_height = top + height + MARGIN
+    page_width = max(left + wide + MARGIN, 2 * MARGIN + round(BOLD * DPI * width(title, TITLE_LETTERS)))
+    page_height = top + tall + MARGIN
     figure = Figure(figsize=(page_width / DPI, page_height / DPI), dpi=DPI, facecolor="white")
     figure.figimage(mosaic, xo=left, yo=MARGIN, origin="upper")
     if title:
@@ -36,7 +38,7 @@ def tile_sheet(
             MARGIN / page_width,
             1 - (MARGIN + 4) / page_height,
             title,
-            fontsize=9.5,
+            fontsize=TITLE_LETTERS,
             color=INK,
             va="top",
             weight="bold",
@@ -65,10 +67,24 @@ def _caption(
     for index, caption in enumerate(rows):
         y = 1 - (top + index * height + (height - GAP * zoom) / 2) / page_height
         figure.text(
-            (left - 6) / page_width, y, caption, fontsize=7.5, color=INK, ha="right", va="center", fontdict=FONT
+            (left - 6) / page_width,
+            y,
+            caption,
+            fontsize=CAPTION_LETTERS,
+            color=INK,
+            ha="right",
+            va="center",
+            fontdict=FONT,
         )
     for index, caption in enumerate(columns):
         x = (left + index * width + (width - GAP * zoom) / 2) / page_width
         figure.text(
-            x, 1 - (top - 4) / page_height, caption, fontsize=7.5, color=FAINT, ha="center", va="bottom", fontdict=FONT
+            x,
+            1 - (top - 4) / page_height,
+            caption,
+            fontsize=CAPTION_LETTERS,
+            color=FAINT,
+            ha="center",
+            va="bottom",
+            fontdict=FONT,
         )

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cnnlab.core.fonts import FAMILY, width
+
 DPI = 100  # of the PNG files: a figure 8 inches wide is 800 pixels, a README's width
 WIDTH = 8.0  # inches
 
@@ -31,7 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "*")
 AREAS = {"o": 1.0, "s": 0.95, "^": 1.25, "D": 0.85, "v": 1.25, "P": 1.35, "X": 1.35, "p": 1.2, "<": 1.25, "*": 1.9}
 INK = "#1a1a1a"
 FAINT = "#8a8a8a"
-FONT = {"family": "DejaVu Sans"}  # ships with matplotlib, so figures are the same on every machine
+FONT = {"family": FAMILY}
 
 
 def colour(index: int) -> str:
@@ -66,10 +68,12 @@ def title(figure: Figure, text: str, subtitle: str = "") -> None:
         figure.text(0.02, 1 - 0.42 / height, subtitle, fontsize=10, color="#444444", va="top")
 
 
-def class_handles(class_names: Sequence[str], size: float = 8) -> list[Line2D]:
-    """Legend entries for the classes."""
+def class_handles(class_names: Sequence[str], inches: float, points: float, size: float = 8) -> list[Line2D]:
+    """Legend entries for the classes, their names at most so many inches wide in letters of so many points."""
     return [
-        Line2D([], [], linestyle="", marker=marker(i), color=colour(i), markersize=size, label=short(name, 16))
+        Line2D(
+            [], [], linestyle="", marker=marker(i), color=colour(i), markersize=size, label=fit(name, inches, points)
+        )
         for i, name in enumerate(class_names)
     ]
 
@@ -81,9 +85,16 @@ def enlarge(picture: np.ndarray, size: int) -> np.ndarray:
     return picture[rows][:, columns]
 
 
-def short(name: str, most: int = 14) -> str:
-    """A class name cut to fit, if it is longer than `most` letters."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+def fit(name: str, inches: float, points: float) -> str:
+    """A name, with letters taken out of its middle until it is at most so many inches wide in letters of `points`.
+
+    Names of one folder often begin alike, so both ends stay.
+    """
+    kept, text = len(name), name
+    while width(text, points) > inches and kept > 2:
+        kept -= 1
+        text = name[: -(-kept // 2)] + "…" + name[len(name) - kept // 2 :]
+    return text
 
 
 def as_rgb(picture: np.ndarray) -> np.ndarray:

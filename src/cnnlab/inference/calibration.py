@@ -19,16 +19,29 @@ VISIBLE = 24  # grey value above which a pixel shows the object rather than its 
 PICTURES = 10_000  # training pictures, evenly spaced, that the principal components are fitted on
 COMPONENTS = 16  # principal components that count as the data's own
 ALARM_RATE = 0.05  # share of validation pictures that may be called unlike the data
+ROWS_PER_COMPONENT = 8  # training pictures; of fewer than 128, fewer components are the data's own
 INVERSE_TEMPERATURES = (0.05, 20.0)
+FEW = 1000  # pictures from which a network that is always right would be fitted a certainty that it cannot have
+
+
+def label_smoothing(pictures: int) -> float:
+    """The share of a label that is spread over all classes when the temperature is fitted: 1 / (n + 2) of few pictures.
+
+    After Platt 1999, "Probabilistic outputs for support vector machines", section 2.2.
+    """
+    return 1 / (pictures + 2) if pictures < FEW else 0.0
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature that minimises the cross-entropy of logits [n, classes] against labels int64 [n].
 
-    The loss is convex in the inverse temperature, so its slope is bisected; between 0.05 and 20.
+    Few pictures' labels are smoothed. The loss is convex in the inverse temperature, so its slope is bisected; between
+    0.05 and 20.
     """
-    logits = logits.astype(np.float64)
+    logits, spread = logits.astype(np.float64), label_smoothing(len(labels))
     own = logits[np.arange(len(labels)), labels]
+    if spread:
+        own = (1 - spread) * own + spread * logits.mean(axis=1)
     low, high = INVERSE_TEMPERATURES
     for _ in range(50):
         middle = (low + high) / 2
@@ -115,7 +128,7 @@ def _principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = rows.mean(axis=0)
     centred = rows - mean
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    basis = vectors.T[::-1][: min(COMPONENTS, len(rows))]
+    basis = vectors.T[::-1][: min(COMPONENTS, max(1, len(rows) // ROWS_PER_COMPONENT))]
     largest = np.abs(basis).argmax(axis=1)
     return mean, basis * np.sign(basis[np.arange(len(basis)), largest])[:, None]
 

@@ -85,7 +85,7 @@ def read(settings: Params) -> Sources:
         len(artifacts.read_array(artifacts.dataset_dir(settings.dataset) / "train" / "labels.npy")),
         datasets.load_split(settings.dataset, "test"),
         [_network(name) for name in settings.models],
-        _vae(settings.vae.dataset),
+        _vae(settings.vae_dataset),
         Ablation(
             {name: figures for name, figures in ablation.items() if figures},
             _table(artifacts.study_table_path("csv")),

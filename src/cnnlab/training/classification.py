@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnlab import models
 from cnnlab.core.datasets import DatasetInfo, Split
-from cnnlab.core.params import Precision, Recipe, Run
+from cnnlab.core.params import ClassWeights, Precision, Recipe, Run
 from cnnlab.core.split import stratified_split
 from cnnlab.models.blocks import initialise_xavier
 from cnnlab.models.classifier import Classifier
@@ -19,17 +19,27 @@ from cnnlab.training import parallel
 from cnnlab.training.augment import augment
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import Multiplied, choose_precision, describe, memory_format, room_for
-from cnnlab.training.loop import Progress, evaluate, fit_jobs, resident
+from cnnlab.training.loop import EVALUATION_BATCH, Progress, evaluate, fit_jobs, resident
 from cnnlab.training.recipe import peak_rate
-from cnnlab.training.steps import Data, Job, Plan, Row, derive_seed
+from cnnlab.training.steps import Data, Job, Plan, Row, derive_seed, steps_in_epoch
 from cnnlab.training.trained import Trained
+
+# The best of many points on few validation pictures is a lucky one: with fewer than FEW, the point is kept whose
+# accuracy, averaged with that of the points before it, is the best.
+FEW, AVERAGED = 1000, 3
 
 
 class ClassifierTask:
-    """Cross-entropy on augmented batches; the curve shows loss and accuracy."""
+    """Cross-entropy on augmented batches, of classes that weigh as `weights` [classes] say.
 
-    def __init__(self, classifier: Classifier, run: Run, precision: Multiplied = "float32") -> None:
+    The curve shows loss and accuracy, unweighted in validation.
+    """
+
+    def __init__(
+        self, classifier: Classifier, run: Run, precision: Multiplied = "float32", weights: Tensor | None = None
+    ) -> None:
         self.module = classifier
+        self.weights = weights
         self.run = run
         self.precision: Multiplied = precision
         self._replica = parallel.replicate(classifier)
@@ -46,7 +56,7 @@ class ClassifierTask:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self._replica(pictures)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.run.label_smoothing)
+        loss = F.cross_entropy(logits, labels, self.weights, label_smoothing=self.run.label_smoothing)
         return loss, {"loss": loss * len(labels), "accuracy": (logits.argmax(1) == labels).sum()}
 
     def measure(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -68,6 +78,7 @@ def train_classifier(
     held_out: float,
     device: torch.device,
     precision: Precision = "auto",
+    class_weights: ClassWeights = "none",
     validate: bool | None = None,
     name: str | None = None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
@@ -80,7 +91,7 @@ def train_classifier(
     """
     (trained,) = train_seeds(
         architecture, options, info, split, run, recipe=recipe, names={seed: name or architecture}, held_out=held_out,
-        device=device, precision=precision, validate=validate, on_rows=on_rows,
+        device=device, precision=precision, class_weights=class_weights, validate=validate, on_rows=on_rows,
     )  # fmt: skip
     return trained
 
@@ -98,6 +109,7 @@ def train_seeds(
     held_out: float,
     device: torch.device,
     precision: Precision = "auto",
+    class_weights: ClassWeights = "none",
     validate: bool | None = None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Trained[Classifier]]:
@@ -112,16 +124,20 @@ def train_seeds(
         mean, std = _moments(train, recipe)
         classifier = _build(architecture, options, info, mean, std, recipe, seed, device)
         rate = peak_rate(run, recipe, str(options.get("act", "relu")))
+        fitted = run.model_copy(update={"learning_rate": rate}).fitted(len(train_index))
         multiplied = choose_precision(precision, device, classifier.network.gains_from_bfloat16)
-        settings = run.model_dump() | {"learning_rate": rate, "recipe": recipe, "precision": multiplied}
+        settings = fitted.model_dump() | {"recipe": recipe, "precision": multiplied, "class_weights": class_weights}
         surroundings = {"architecture": architecture, "options": dict(options), "seed": seed, "held_out": held_out}
         surroundings |= {"validate": validate, "device": describe(device), "processes": parallel.processes()}
         checkpoint = Checkpoint(name, settings | surroundings | asdict(info), [split.images, split.labels])
+        passes = fitted.steps / steps_in_epoch(len(train_index), fitted.batch_size)
         plan = Plan(
-            name, run.epochs, run.batch_size, rate, recipe, seed, run.weight_decay,
+            name, passes, fitted.batch_size, fitted.learning_rate or rate, recipe, seed, run.weight_decay,
             keep=("accuracy", "max") if recipe == "modern" else None,
+            averaged=AVERAGED if len(validation_index) < FEW else 1,
         )  # fmt: skip
-        task = ClassifierTask(classifier, run, multiplied)
+        weights = _balanced(train[1], len(info.class_names)) if class_weights == "balanced" else None
+        task = ClassifierTask(classifier, fitted, multiplied, weights)
         classifier.meta |= {"settings": settings, "seed": seed, "validation_share": held_out}
         jobs.append(Job(task, train, validation if validate else None, plan, checkpoint, on_rows))
     return [_trained(job, progress) for job, progress in zip(jobs, fit_jobs(jobs), strict=True)]
@@ -133,11 +149,27 @@ def _trained(job: Job, progress: Progress) -> Trained[Classifier]:
     assert isinstance(classifier, Classifier)
     assert job.checkpoint is not None
     figures = evaluate(job.task, job.validation, job.plan.seed) if job.validation else {}
+    if job.validation:
+        figures["classes_answered"] = classes_answered(classifier, job.validation[0])
     classifier.meta["validation_accuracy"] = figures.get("accuracy")
     classifier.meta["validation_loss"] = figures.get("loss")
     return Trained(
         classifier.eval(), classifier.meta, progress, figures, len(job.train[0]), n_validation, job.checkpoint
     )
+
+
+def _balanced(labels: Tensor, classes: int) -> Tensor | None:
+    """Weights [classes] that give every class the same part in the loss, on average 1; None where classes are equal."""
+    counts = torch.bincount(labels, minlength=classes)
+    return None if (counts == counts[0]).all() else len(labels) / (classes * counts.float())
+
+
+@torch.inference_mode()
+def classes_answered(classifier: nn.Module, images: Tensor) -> int:
+    """How many classes are the answer to a picture of uint8 [n, c, h, w] or more: 1 shows that nothing was learnt."""
+    classifier.eval()
+    batches = (images[start : start + EVALUATION_BATCH] for start in range(0, len(images), EVALUATION_BATCH))
+    return len(torch.cat([classifier(batch).argmax(1) for batch in batches]).unique())
 
 
 def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:

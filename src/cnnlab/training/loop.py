@@ -1,6 +1,7 @@
 """The training loop: the whole data set on the device, whole batches, no host sync within a segment.
 
-A run is a number of steps cut into segments: epochs where it has ten or more, else tenths of the run. After each
+A run is a number of steps cut into segments: epochs where it has ten or more, else tenths of the run (fewer and longer
+ones, where a tenth would be under 300 pictures: a point's training figures are means over its segment). After each
 segment it measures, writes a row, keeps the best state and, where that costs little, saves a checkpoint. A run resumed
 from a checkpoint ends with the bytes of one never stopped.
 """
@@ -39,6 +40,7 @@ from cnnlab.training.steps import (
 )
 
 FEW_EPOCHS = 10  # with fewer, the curve has a point each tenth of the run
+LEAST_SEEN = 300  # pictures in such a tenth, or an epoch where that has fewer
 QUICK_VALIDATION = 1000  # pictures, the same at every point of such a curve (measure the whole set once, at the end)
 EVALUATION_BATCH = 1000
 
@@ -110,7 +112,9 @@ class _Run:
 def _fit(runs: list[_Run]) -> None:
     """Train runs of the same shape, segment by segment."""
     job, progress = runs[0].job, runs[0].progress
-    ends = [stop for stop in segment_ends(job.steps, job.steps_per_epoch, job.plan.epochs) if stop > progress.step]
+    least = min(job.steps_per_epoch, -(-LEAST_SEEN // job.plan.batch_size))
+    ends = segment_ends(job.steps, job.steps_per_epoch, job.plan.epochs, least)
+    ends = [stop for stop in ends if stop > progress.step]
     with torch.random.fork_rng(devices=_cuda_devices(job.train[0])), _bar(runs) as bar:
         for run in runs:
             if run.progress.rows and parallel.rank() == 0:
@@ -152,12 +156,16 @@ def _or_advice(runs: list[_Run], work: Callable[[], Any]) -> Any:
     raise UserError(_out_of_memory(runs[0].job, MEMORY[kind], ADVICE[kind]))
 
 
-def segment_ends(steps: int, steps_per_epoch: int, epochs: float) -> list[int]:
-    """The steps after which a run is measured: epochs where it has ten or more, else tenths of the run."""
+def segment_ends(steps: int, steps_per_epoch: int, epochs: float, least: int = 1) -> list[int]:
+    """The steps after which a run is measured: epochs where it has ten or more, else tenths of `least` steps or more.
+
+    What is left of an epoch at the end is measured with the one before, where it is less than half.
+    """
     if epochs >= FEW_EPOCHS:
-        ends = [*range(steps_per_epoch, steps, steps_per_epoch), steps]
+        ends = [*range(steps_per_epoch, steps - steps_per_epoch // 2, steps_per_epoch), steps]
     else:
-        ends = [round(steps * tenth / 10) for tenth in range(1, 11)]
+        points = min(10, max(1, steps // least))
+        ends = [round(steps * point / points) for point in range(1, points + 1)]
     return sorted(set(ends) - {0})
 
 
@@ -247,7 +255,8 @@ def _keep(task: Task, progress: Progress, row: Row, plan: Plan) -> None:
     score = 0.0
     if plan.keep is not None:
         name, direction = plan.keep
-        score = row[f"validation_{name}"] * (1 if direction == "max" else -1)
+        score = np.mean([point[f"validation_{name}"] for point in progress.rows[-plan.averaged :]]).item()
+        score *= 1 if direction == "max" else -1
     if plan.keep is None or score >= progress.best_score:
         progress.best_score, progress.best_row = score, len(progress.rows) - 1
         progress.best_state = copy.deepcopy(task.module.state_dict())

@@ -62,7 +62,8 @@ class Task(Protocol):
 class Plan:
     """How long, in what steps and by which recipe a task is trained.
 
-    keep: the validation figure that chooses the kept state; None keeps the last one.
+    keep: the validation figure that chooses the kept state, the mean over the last `averaged` points of the curve; None
+    keeps the last one.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Plan:
     seed: int
     weight_decay: float = 0.0
     keep: tuple[str, Literal["max", "min"]] | None = None
+    averaged: int = 1
 
 
 @dataclass(frozen=True)

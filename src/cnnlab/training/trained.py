@@ -30,6 +30,7 @@ class Trained(Generic[M]):
         kept = rows[self.progress.best_row]
         return {
             "parameters": sum(parameter.numel() for parameter in self.module.parameters()),
+            "steps": self.progress.step,
             "epochs": rows[-1]["epoch"],
             "best_epoch": kept["epoch"],
             **{name: value for name, value in kept.items() if name.startswith("train_")},

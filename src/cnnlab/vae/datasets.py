@@ -32,7 +32,7 @@ def obtain(settings: Params) -> Fetched:
     The classifiers' data set is read from data/; any other is fetched. Raises UserError if that fails.
     """
     check_settings(settings)
-    wanted = settings.vae.dataset
+    wanted = settings.vae_dataset
     if wanted == settings.dataset:
         info = datasets.load_info(wanted)
         parts = datasets.load_split(wanted, "train"), datasets.load_split(wanted, "test")

@@ -32,7 +32,10 @@ class Sheet:
 
 
 def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, Sheet]:
-    """All sheets of a VAE by name; images uint8 [n, c, h, w] and labels [n] are of the test set."""
+    """All sheets of a VAE by name; images uint8 [n, c, h, w] and labels [n] are of the test set.
+
+    Sheets of pairs that the test set does not have are left out: within a class of one picture, say.
+    """
     z_dim = int(decoder.meta["z_dim"])
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(images))
@@ -58,7 +61,7 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
         pairs = [
             ("two pictures", means[order[2 * i + 1]], means[order[2 * i]]) for i in range(min(WAYS, len(order) // 2))
         ]
-        made["interpolation_pictures"] = _ways(decoder, pairs, "Between the codes of two test pictures")
+        made |= _ways_if_any("interpolation_pictures", decoder, pairs, "Between the codes of two test pictures")
     if z_dim == 2:
         made["manifold"] = plane(decoder)
     return made
@@ -125,17 +128,27 @@ def _class_ways(decoder: Decoder, means: np.ndarray, labels: np.ndarray, order: 
     """Interpolation within a class, between two classes, and between class means; the pictures come in `order`."""
     names = decoder.class_names
     of_class = {label: order[labels[order] == label] for label in range(len(names))}
-    usable = [label for label in order_of_first(labels[order]) if len(of_class[label]) >= 2]
+    present = order_of_first(labels[order])
+    usable = [label for label in present if len(of_class[label]) >= 2]
     within = [(names[label], means[of_class[label][1]], means[of_class[label][0]]) for label in usable[:WAYS]]
-    couples = list(zip(usable[0::2], usable[1::2], strict=False))[:WAYS]
+    couples = list(zip(present[0::2], present[1::2], strict=False))[:WAYS]
     between = [(f"{names[a]} → {names[b]}", means[of_class[b][0]], means[of_class[a][0]]) for a, b in couples]
     centres = [gaussian.mean for gaussian in decoder.gaussians()]
     middles = [(f"{names[a]} → {names[b]}", centres[b], centres[a]) for a, b in couples]
+    made = (
+        ("interpolation_within", within, "Between the codes of two test pictures of one class"),
+        ("interpolation_between", between, "Between the codes of two test pictures of two classes"),
+        ("interpolation_means", middles, "Between the mean codes of two classes"),
+    )
     return {
-        "interpolation_within": _ways(decoder, within, "Between the codes of two test pictures of one class"),
-        "interpolation_between": _ways(decoder, between, "Between the codes of two test pictures of two classes"),
-        "interpolation_means": _ways(decoder, middles, "Between the mean codes of two classes"),
+        key: sheet for name, pairs, title in made for key, sheet in _ways_if_any(name, decoder, pairs, title).items()
     }
+
+
+def _ways_if_any(
+    name: str, decoder: Decoder, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]], title: str
+) -> dict[str, Sheet]:
+    return {name: _ways(decoder, pairs, title)} if pairs else {}
 
 
 def order_of_first(labels: np.ndarray) -> list[int]:

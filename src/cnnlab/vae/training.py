@@ -41,6 +41,7 @@ def train_vae(
     if len(split.images) < 4:
         raise UserError(f"{info.name}: {len(split.images)} training pictures are too few for the VAE; 4 are the least.")
     train_index, validation_index = stratified_split(split.labels, held_out, seed)
+    run = run.fitted(len(train_index))
     meta = describe_vae(info, settings, run, seed, held_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights", 0))
