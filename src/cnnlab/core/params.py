@@ -57,7 +57,6 @@ class Length(Block):
     steps: Annotated[int, Field(ge=1, le=10_000_000)]
     passes: Passes | None = None  # over the training pictures; None in Run: those of the budget
     batch_size: Annotated[int, Field(ge=2, le=60_000)] = 256
-    learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
 
     def fitted(self, pictures: int) -> Self:
         """The same for so many training pictures: smaller batches of few, and no more passes over them than allowed.
@@ -67,7 +66,8 @@ class Length(Block):
         """
         batch = min(self.batch_size, max(LEAST_BATCH, pictures // LEAST_BATCHES))
         most = round(self.passes * steps_in_pass(pictures, batch)) if self.passes else self.steps
-        rate = self.learning_rate and self.learning_rate * (batch / self.batch_size) ** 0.5
+        rate: float | None = getattr(self, "learning_rate", None)
+        rate = rate and rate * (batch / self.batch_size) ** 0.5
         changes = {"batch_size": batch, "steps": max(1, min(self.steps, most)), "learning_rate": rate}
         return self.model_copy(update=changes)
 
@@ -81,6 +81,7 @@ def steps_in_pass(pictures: int, batch_size: int) -> int:
 class Run(Length):
     """What one training run does: models.ARCH.RECIPE.BUDGET."""
 
+    learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
     label_smoothing: Probability = 0.0
     flip: bool = False
@@ -178,6 +179,7 @@ class Embed(PerBudget[EmbedBudget]):
 class VaeRun(Length):
     """One training of the VAE, and how much is measured."""
 
+    learning_rate: Annotated[float, Field(gt=0, le=100)]
     bound_pictures: Annotated[int, Field(ge=1, le=1_000_000)]
 
 

@@ -14,6 +14,8 @@ from cnnlab.page.ablation import ablation
 from cnnlab.page.maps import data_uri, maps
 from cnnlab.page.sources import Network, Row, Sources, Vae
 
+PUBLISHED = ("fashion_mnist",)  # the data sets that the two reports have figures of
+
 
 def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
     """All that the page shows, ready for JSON."""
@@ -28,7 +30,9 @@ def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
         "not_run": [network.title for network in sources.networks if not network.train],
         "maps": maps(trained, sources),
         "ablation": ablation(sources.ablation, settings),
-        "reported": reported.join(reported.reported(), sources.full_scale),
+        "baselines": sources.baselines,
+        "classes": sources.classes,
+        "reported": reported.join(reported.reported(), sources.full_scale) if sources.info.name in PUBLISHED else [],
         "vae": _vae(sources.vae, settings),
         "benchmark": {
             key: sources.inference[key] for key in ("machine", "onnxruntime", "torch") if key in sources.inference

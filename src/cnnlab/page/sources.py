@@ -72,6 +72,8 @@ class Sources:
     test: Split
     networks: list[Network]
     vae: Vae
+    baselines: Figures
+    classes: list[Row]
     ablation: Ablation
     full_scale: list[Figures]
     inference: Figures
@@ -86,6 +88,8 @@ def read(settings: Params) -> Sources:
         datasets.load_split(settings.dataset, "test"),
         [_network(name) for name in settings.models],
         _vae(settings.vae_dataset),
+        _figures(artifacts.metrics_path("test", "baselines")),
+        _table(artifacts.classes_path()),
         Ablation(
             {name: figures for name, figures in ablation.items() if figures},
             _table(artifacts.study_table_path("csv")),

@@ -138,6 +138,7 @@ const REPORTED = [
 ];
 
 function reportedSection() {
+  if (!DATA.reported.length) return fill("reported", note(`The two reports have no figures of ${dataset.title}.`));
   const mean = (summary, key, format) =>
     !summary || !summary[key]
       ? null

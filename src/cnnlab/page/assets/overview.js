@@ -127,6 +127,61 @@ function run() {
   if (DATA.not_run.length)
     fill("run", note(`${listed(DATA.not_run)}: not trained yet. `, h("code", {}, "dvc repro"), " trains what is missing."));
   if (networks.length) fill("run", networkTable());
+  if ("svm_accuracy" in DATA.baselines) fill("run", baselineTable());
+  if (DATA.classes.length) fill("run", classTable());
+}
+
+const BASELINES = [
+  ["largest_class", (b) => `always ${b.largest_class}, the largest class`],
+  ["neighbours", (b) => `${b.neighbours} nearest neighbours by pixels`],
+  ["svm", (b) => `support vector machine on ${b.components} principal components`],
+];
+
+function baselineTable() {
+  const found = DATA.baselines;
+  const rows = [
+    ...BASELINES.map(([key, title]) => [
+      title(found),
+      percent(found[`${key}_balanced_accuracy`]),
+      percent(found[`${key}_accuracy`]),
+    ]),
+    ...networks
+      .filter((n) => "balanced_accuracy" in n.test)
+      .map((n) => [n.title, percent(n.test.balanced_accuracy), percent(n.test.accuracy)]),
+  ];
+  const silent = networks.filter((n) => n.test.classes_answered === 1);
+  return tabled(
+    [
+      table(
+        "Baselines and networks",
+        [["classifier"], ["balanced accuracy", "n"], ["test accuracy", "n"]],
+        rows.map((cells) => ({ cells })),
+      ),
+      silent.length
+        ? note(`${listed(silent.map((n) => n.title))}: one class is the answer to every test picture, so nothing was learnt.`)
+        : "",
+    ],
+    `What a network must beat. Balanced accuracy is the mean of the classes' recalls: classes of few pictures count as much as large ones. The baselines were fitted to ${whole(found.n_train)} training pictures.`,
+  );
+}
+
+function classTable() {
+  const shown = networks.filter((n) => n.confusion);
+  return tabled(
+    table(
+      "Classes",
+      [["class"], ["training pictures", "n"], ["test pictures", "n"], ...shown.map((n) => [n.title, "n"])],
+      DATA.classes.map((row, index) => ({
+        cells: [
+          row.class,
+          whole(Number(row.train)),
+          whole(Number(row.test)),
+          ...shown.map((n) => percent(n.confusion.recall[index])),
+        ],
+      })),
+    ),
+    "The classes: how many pictures each has, and each network's recall, the share of its test pictures that are answered right.",
+  );
 }
 
 const NETWORK_COLUMNS = [
