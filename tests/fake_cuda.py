@@ -21,6 +21,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -107,6 +108,7 @@ def patches() -> list:
         mock.patch.object(FakeTensor, "numpy", _fake_numpy),
         mock.patch.object(FakeTensor, "tolist", _fake_list),
         mock.patch.object(FakeTensor, "__deepcopy__", lambda self, memo: self.detach().clone(), create=True),
+        mock.patch.object(fake_tensor, "init_gpu_context", create=True),  # torch 2.11 makes a context of its own accord
         mock.patch.object(graph, "_side_stream", return_value=contextlib.nullcontext()),
         mock.patch.object(graph._Branch, "step", watched_step),
         mock.patch.object(steps, "WARM_UP", 1),
