@@ -2,10 +2,11 @@
 
 Trains at the settings of params.yaml's budget full, measures the kept weights once on the test set, and adds one
 record for each run and seed to benchmarks/results/full_scale.json. Finished records are not run again, and an
-unfinished training goes on from its checkpoint, so the command may be stopped and repeated at will.
+unfinished training continues from its checkpoint, so you can stop and repeat the command at any time.
 
-`--runs relu,max-pool` names baselines and ablations of params.yaml; `relu@0.3` is one at another learning rate, with
-the validation part held out to choose by. `--runs all --minutes 30` does what it can in that time (`make study-gpu`).
+`--runs relu,max-pool` names baselines and ablations of params.yaml; `relu@0.3` has another learning rate
+and a validation part held out, for choosing the rate. `--runs all --minutes 30` does what it can in that time
+(`make study-gpu`).
 """
 
 import base64
@@ -33,7 +34,7 @@ from cnnlab.training.steps import Row
 
 SIGMOID = {"act": "sigmoid", "norm": "none", "pool": "avg", "kernel_size": 5, "channels": [6, 16]}
 BEST = SIGMOID | {"act": "relu", "norm": "batch", "pool": "max"}
-# name: architecture, recipe, options beside params.yaml's, and what differs from its budget full
+# name: architecture, recipe, options that differ from params.yaml, settings that differ from its budget full
 RUNS: dict[str, tuple[str, params.Recipe, dict[str, Any], dict[str, Any]]] = {
     "lenet-report-50": ("lenet", "plain", SIGMOID, {"steps": 11750}),
     "lenet-modern": ("lenet", "modern", BEST, {}),

@@ -1,8 +1,9 @@
-"""How cost grows: `python benchmarks/growth.py`: time and peak memory of each stage with pictures, pixels and classes.
+"""How the cost of each stage grows with pictures, pixels and classes: `python benchmarks/growth.py`.
 
-Made-up pictures (a class is a pattern in noise) stand in for data sets of 1,000 to 60,000 pictures, 28 to 64 pixels and
-10 to 200 classes, one changed at a time. Each stage runs by its own script, as DVC runs it, in a folder of its own; its
-wall clock and its peak resident memory are the process's. LeNet with ReLU and max pooling, one epoch.
+Measures seconds and peak memory. Made-up pictures (a class is a pattern in noise) stand in for data sets of 1,000 to
+60,000 pictures, 28 to 64 pixels and 10 to 200 classes, one changed at a time. Each stage runs by its own script, as DVC
+runs it, in a folder of its own; its wall clock and its peak resident memory are the process's. LeNet with ReLU and max
+pooling, one epoch.
 """
 
 import json
@@ -55,7 +56,7 @@ def main(
                 continue
             seen.add(tuple(size.values()))
             with tempfile.TemporaryDirectory() as folder:
-                # by a process of its own: a child's peak counts what its parent held when it was forked
+                # in a process of its own, since a forked child's peak includes its parent's memory
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                     pool.submit(_prepare, Path(folder), **size).result()
                 for stage in STAGES:

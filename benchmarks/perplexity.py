@@ -8,7 +8,7 @@ turns it into the tables of docs/embeddings.md.
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the stage has it
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the stage
 
 import typer
 from tqdm import tqdm

@@ -1,12 +1,12 @@
-"""Training speed against the course book's own loop: `python benchmarks/training.py --networks lenet,resnet`.
+"""Training speed compared with the course book's loop: `python benchmarks/training.py --networks lenet,resnet`.
 
 The other side is what a student runs: `train_ch6` of the book's package d2l, on torchvision's FashionMNIST, ToTensor
 for each picture and a DataLoader. Same network, batch and device; the wall clock over whole epochs, loading and
 evaluation on the test pictures included on both sides. The book's loop is given its best of the worker counts, thread
-counts and memory formats asked for, and torch's own convolutions; only its drawing is left out. Ours runs as it stands,
-at the precision it chooses and at float32. Every run has a process of its own: neither finds the other's memory warm.
+counts and memory formats asked for, and torch's own convolutions; only its drawing is left out. Ours runs unchanged, at
+the precision it chooses and at float32. Every run has its own process, so that neither finds the other's memory warm.
 
-Needs the book's package without what it pins: `uv pip install --no-deps d2l==1.0.3; uv pip install ipython`.
+Needs the book's package without its pinned dependencies: `uv pip install --no-deps d2l==1.0.3; uv pip install ipython`.
 """
 
 import contextlib
@@ -98,7 +98,7 @@ def _alone(measure: Callable[..., float], *arguments: Any) -> float:
 
 
 def _our_seconds(name: str, count: int, epochs: int, device_name: str, precision: Precision) -> float:
-    """Our loop by the report's recipe, measuring the test pictures after each epoch."""
+    """Our loop by the recipe plain, measuring the test pictures after each epoch."""
     loop.FEW_EPOCHS = 1  # a point of the curve each epoch, on all pictures, as the book has it
     run = params.Run(steps=epochs * params.steps_in_pass(count, BATCH), batch_size=BATCH, learning_rate=0.1)
     train, test = _parts(count)

@@ -19,7 +19,7 @@ CHANNELS, ROWS = 16, 10  # of a convolution, and pictures, that are shown
 
 
 def main(architecture: str = typer.Argument(help="as in params.yaml under models")) -> None:
-    """From the features file: three layers and their maps to features/, pictures of them to plots/."""
+    """Run the features file; write three layers and their maps to features/, and pictures of them to plots/."""
     settings = params.load()
     test = datasets.load_split(settings.dataset, "test")
     model = Model.load(artifacts.onnx_path(architecture, "features"))
@@ -38,7 +38,7 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
 
 
 def store_features(architecture: str, model: Model, test: Split, chosen: Any, dataset: str) -> dict[str, Any]:
-    """Write the layers of the chosen test pictures to features/ARCH; returns what is known of them."""
+    """Write the layers of the chosen test pictures to features/ARCH; return their description."""
     folder, layers = artifacts.features_dir(architecture), model.meta["embed_layers"]
     features.store(folder, model.outputs(test.images[chosen], layers), layers, len(chosen))
     artifacts.write_array(folder / "index.npy", chosen)
@@ -54,7 +54,7 @@ def store_features(architecture: str, model: Model, test: Split, chosen: Any, da
 
 
 def draw_feature_maps(architecture: str, model: Model, test: Split) -> None:
-    """Draw what each convolution makes of one picture of each class, and the filters of the first."""
+    """Draw the output of each convolution for one picture of each class, and the filters of the first."""
     plots, name = artifacts.feature_plots_dir(architecture), model.meta["title"]
     shown = features.one_of_each_class(test.labels)[:ROWS]
     names = [model.class_names[label] for label in test.labels[shown]]
@@ -81,24 +81,24 @@ def embed_by(
         figures["perplexity"] = embedding.fitting_perplexity(settings.embed.perplexity, len(labels))
     for layer in about["layers"]:
         rows = artifacts.read_array(folder / f"{layer}.npy")
-        told = {"features": rows.shape[1], "constant_features": embedding.constant_features(rows, layer)}
+        measured = {"features": rows.shape[1], "constant_features": embedding.constant_features(rows, layer)}
         steps = embedding.early_iterations(len(rows)) + run.iterations
         with tqdm(total=steps, desc=f"{name} {layer}", disable=None if method == "tsne" else True) as bar:
             made = embedding.embed(
                 rows, method, perplexity=settings.embed.perplexity, iterations=run.iterations, seed=settings.seed,
                 progress=lambda step, _, bar=bar: bar.update(step - bar.n),
             )  # fmt: skip
-        dead = told["constant_features"] == rows.shape[1]
+        dead = measured["constant_features"] == rows.shape[1]
         quality = embedding.no_quality(labels) if dead else embedding.measure(rows, made.points, labels)
-        told |= embedding.summary(made, quality, about["class_names"])
-        figures |= {f"{layer}.{key}": value for key, value in told.items()}
+        measured |= embedding.summary(made, quality, about["class_names"])
+        figures |= {f"{layer}.{key}": value for key, value in measured.items()}
         by_class += [{"layer": layer, **row} for row in quality.by_class(about["class_names"])]
         embedding.save(artifacts.embedding_dir(architecture, method) / layer, made)
         table = embedding.point_rows(made.points, labels, index, about["class_names"])
         artifacts.write_csv(plots / name / f"{layer}.csv", table)
         axes = variance_axes(made.pca.shares) if method == "pca" else None
         panel = Panel(made.points, labels, f"{about['title']}, {layer}: {embedding.TITLES[method]}", axes)
-        caption = embedding.caption(told, len(labels))
+        caption = embedding.caption(measured, len(labels))
         if dead and method == "pca":
             print(f"Warning: {architecture}, layer {layer}: {caption}.", file=sys.stderr)
         figure = embedding_map(panel, about["class_names"], caption)

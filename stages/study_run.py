@@ -9,7 +9,7 @@ from cnnlab.training.devices import choose_device, tune_process
 
 
 def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -> None:
-    """Write mean, spread and n of its figures, its curves, and which test pictures each seed has right."""
+    """Write the figures (mean, spread, n), the curves, and which test pictures each seed has right."""
     settings = params.load()
     ablation = settings.ablation(name)
     start = settings.baselines[ablation.baseline]
@@ -34,7 +34,7 @@ def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -
     for checkpoint in runs.checkpoints:
         checkpoint.remove()
     accuracy, spread = figures["test_accuracy_mean"], figures["test_accuracy_std"]
-    print(f"{name}: test accuracy {accuracy:.4f} ± {spread:.4f} (n={figures['n']}); `dvc repro study` compares.")
+    print(f"{name}: test accuracy {accuracy:.4f} ± {spread:.4f} (n={figures['n']}); next: `dvc repro study`.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train one architecture: `python stages/train.py lenet --act relu --pool max`; flags are its own options."""
+"""Train one architecture: `python stages/train.py lenet --act relu --pool max`; flags are its options."""
 
 import sys
 from typing import Any
@@ -14,7 +14,7 @@ from cnnlab.training.devices import choose_device, describe, tune_process
 
 
 def main(context: typer.Context, architecture: str) -> None:
-    """Read the training part of the data, train, write weights, curve and figures."""
+    """Train on the training part of the data; write weights, curve and figures."""
     settings = params.load()
     wanted = choose_device(settings.device)
     parallel.launch(settings.train.processes, wanted)
@@ -45,12 +45,13 @@ def main(context: typer.Context, architecture: str) -> None:
             "them apart: try a lower learning_rate, more steps or another activation.",
             file=sys.stderr,
         )
-    told = {"budget": settings.budget, "recipe": settings.recipe, "dataset": settings.dataset}
-    artifacts.write_json(artifacts.metrics_path("train", architecture), figures | told)
+    chosen = {"budget": settings.budget, "recipe": settings.recipe, "dataset": settings.dataset}
+    artifacts.write_json(artifacts.metrics_path("train", architecture), figures | chosen)
     timing = trained.progress.timing() | {"device": describe(device)}
     artifacts.write_json(artifacts.metrics_path("timing", architecture), timing)
     trained.checkpoint.remove()
-    print(f"{architecture}: {_summary(figures)} → {artifacts.model_path(architecture)}; `dvc repro` goes on from here.")
+    path = artifacts.model_path(architecture)
+    print(f"{architecture}: {_summary(figures)} → {path}; `dvc repro` continues from here.")
 
 
 def _summary(figures: dict[str, Any]) -> str:

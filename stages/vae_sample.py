@@ -15,7 +15,7 @@ def main() -> None:
     encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
     train, test = datasets.load_split("vae", "train"), datasets.load_split("vae", "test")
-    judge = None  # who tells what the samples look like: a classifier of the same pictures, where there is one
+    judge = None  # the classifier that names what samples look like, if there is one for these pictures
     if settings.vae_dataset == settings.dataset:
         judge = Model.load(artifacts.onnx_path("mynet", "features"))
     run = settings.vae.at(settings.budget)

@@ -10,7 +10,7 @@ from cnnlab.vae.training import train_vae
 
 
 def main() -> None:
-    """Read the training part of data/vae, train, write weights, curve and figures."""
+    """Train on the training part of data/vae; write weights, curve and figures."""
     settings = params.load()
     device = choose_device(settings.device)
     tune_process(device)
@@ -34,7 +34,7 @@ def main() -> None:
     print(
         f"vae: validation reconstruction {figures['validation_reconstruction']:.1f} + KL "
         f"{figures['validation_kl']:.1f} nats a picture (n={figures['n_validation']}) → "
-        f"{artifacts.model_path('vae')}; `dvc repro` goes on from here."
+        f"{artifacts.model_path('vae')}; `dvc repro` continues from here."
     )
 
 

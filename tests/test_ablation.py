@@ -142,7 +142,7 @@ def test_a_seed_that_was_finished_is_not_trained_again(setting, monkeypatch):
     assert again.figures == first.figures
 
 
-def test_the_rate_is_chosen_where_no_test_picture_is_to_be_had(setting, monkeypatch):
+def test_the_rate_is_chosen_without_test_pictures(setting, monkeypatch):
     assert "test" not in inspect.signature(choose_rate).parameters
     held: list[float] = []
     train = runs.train_seeds

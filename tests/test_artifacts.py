@@ -30,7 +30,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
+def test_a_full_disk_gives_one_sentence(tmp_path, monkeypatch):
     path = tmp_path / "a.npy"
     path.write_bytes(b"before")
 

@@ -425,7 +425,7 @@ def test_a_program_that_hangs_is_ended(packaged, tmp_path, monkeypatch):
         got(packaged)
 
 
-def test_a_machine_without_apt_is_told(packaged, tmp_path, monkeypatch):
+def test_a_machine_without_apt_is_reported(packaged, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="apt-get is not on this machine"):
         got(packaged)
@@ -525,7 +525,7 @@ def test_the_sample_is_drawn_from_each_part_alone():
     assert np.array_equal(drawn["train_labels"], drawn["train_indices"] % 2)
 
 
-def test_a_damaged_sample_is_told(tmp_path, monkeypatch):
+def test_a_damaged_sample_is_reported(tmp_path, monkeypatch):
     for content in (sample.PATH.read_bytes()[:1000], b""):
         monkeypatch.setattr(sample, "PATH", tmp_path / "x.npz")
         sample.PATH.write_bytes(content)

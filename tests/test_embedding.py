@@ -88,7 +88,7 @@ def test_constant_features_are_counted_and_do_no_harm(data):
         (np.inf, "layer fc1: feature 1 of picture 1500 is not a finite number"),
     ],
 )
-def test_features_that_cannot_be_embedded_are_told(value, told):
+def test_features_that_cannot_be_embedded_are_reported(value, told):
     features = np.zeros((2000, 3), np.float32)
     features[1500, 1] = value
     with pytest.raises(UserError, match=told):
@@ -142,7 +142,7 @@ def test_many_points_are_embedded_as_well_by_the_interpolated_gradient(data, mad
     assert tsne.fit_tsne(reduced, **QUICK, threads=1)[1] < made.divergence * 1.05
 
 
-def test_progress_is_told(data):
+def test_progress_is_reported(data):
     _, reduced = fit_pca(data[0], seed=0)
     told = []
     tsne.fit_tsne(reduced, **QUICK, progress=lambda step, divergence: told.append((step, divergence)))
@@ -314,7 +314,7 @@ def store(folder, fresh, features, labels):
     embedding.save(folder / "maps" / "fc1", fresh)
 
 
-def test_a_map_that_is_not_there_is_told(data, made, tmp_path):
+def test_a_missing_map_is_reported(data, made, tmp_path):
     features, labels = data
     store(tmp_path, made, features, labels)
     maps = tmp_path / "maps"

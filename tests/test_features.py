@@ -221,7 +221,7 @@ def test_the_files_hold_each_pictures_own_name(network, pictures, tmp_path, monk
         ({"": "empty"}, 1, "empty: holds no pictures"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(network, pictures, tmp_path, monkeypatch, change, code, told):
+def test_a_mistake_gives_one_sentence(network, pictures, tmp_path, monkeypatch, change, code, told):
     (tmp_path / "empty").mkdir()
     tiny_network(tmp_path / "lean.onnx", taps=())
     options = {"--layer": "conv1", "-o": "out.npz", "--model": "models/tiny.features.onnx", "": "pictures"} | change

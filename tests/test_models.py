@@ -232,7 +232,7 @@ def test_a_new_file_is_an_architecture(tmp_path, monkeypatch):
         ("resnet", {"norm": "none"}, "resnet has no option 'norm'; it takes none"),
     ],
 )
-def test_a_mistake_is_told_in_one_sentence(name, options, message):
+def test_a_mistake_gives_one_sentence(name, options, message):
     with pytest.raises(UserError) as caught:
         models.build(name, (1, 28, 28), 10, options)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""params.yaml: the file that ships is right, and every kind of fault is told in one sentence."""
+"""params.yaml: the file that ships is right, and every kind of fault gives one sentence."""
 
 from pathlib import Path
 

@@ -229,7 +229,7 @@ def test_no_invert_leaves_the_picture(here: Path, images: np.ndarray):
 
 
 def bad_files(folder: Path, good: Image.Image) -> dict[str, str]:
-    """Files that cannot be read, each with the reason that is told."""
+    """Files that cannot be read, each with the expected reason."""
     good.resize((280, 280)).save(folder / "whole.jpg")
     (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:3000])
     (folder / "whole.jpg").unlink()

@@ -222,7 +222,7 @@ def project(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_told_in_a_sentence(project):
+def test_ctrl_c_gives_one_sentence(project):
     training = start(project, sys.executable, str(ROOT / "stages" / "train.py"), "lenet")
     told = stop_in_training(training, project, signal.SIGINT)
     assert "Stopped. What was finished is kept" in told
@@ -316,7 +316,7 @@ def test_other_code_never_resumes(tmp_path, monkeypatch):
         before = after
 
 
-def test_a_vaes_checkpoint_hangs_on_its_labels_too(tmp_path, monkeypatch):
+def test_a_vaes_checkpoint_depends_on_its_labels_too(tmp_path, monkeypatch):
     import torch
 
     from cnnlab.core.params import load

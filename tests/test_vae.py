@@ -217,7 +217,7 @@ def test_sizes_that_binarising_cannot_take_are_refused():
 def test_a_damaged_file_is_named(tmp_path, damage):
     path = tmp_path / "vae.pt"
     path.write_bytes(damage)
-    with pytest.raises(UserError, match=r"vae\.pt is not a whole cnnlab model"):
+    with pytest.raises(UserError, match=r"vae\.pt is not a complete cnnlab model"):
         load_vae(path)
     with pytest.raises(UserError, match="is not here"):
         load_vae(tmp_path / "none.pt")

@@ -145,7 +145,7 @@ class Constant:
         return [np.full_like(value, self.value) for value in self.session.run(outputs, inputs)]
 
 
-def test_the_figures_hang_together(files):
+def test_the_figures_agree_with_each_other(files):
     encoder, decoder, _, split = files
     train, test = Split(split.images[:40], split.labels[:40]), Split(split.images[40:], split.labels[40:])
     figures, notes = evaluate(encoder, decoder, train, test, None, bound_pictures=10, seed=3)
@@ -365,7 +365,7 @@ def test_interpolating_goes_from_the_first_to_the_second(files, tmp_path, monkey
     assert run(interpolate, *ends, "--steps", 1).exit_code == 2
 
 
-def test_wrong_files_are_told_apart(files, tmp_path, monkeypatch):
+def test_wrong_files_are_distinguished(files, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="not the part of cnnlab's VAE"):
         Encoder.load("models/vae_decoder.onnx")
     with pytest.raises(UserError, match="takes uint8 pictures"):
@@ -440,7 +440,7 @@ def test_the_mixture_as_the_prior_itself_changes_no_bound(files):
 
 
 @pytest.mark.parametrize("weights", [None, [], [1.0], [0.5, 0.6], [-1.0, 2.0], "x", [[1], [1, 2]], [float("nan")] * 2])
-def test_weights_that_are_none_are_told(files, weights):
+def test_weights_that_are_none_are_reported(files, weights):
     _, decoder, _, _ = files
     with pytest.raises(UserError, match="metadata mixture"):
         replace(decoder, meta=decoder.meta | {"mixture_weights": weights}).mixture()

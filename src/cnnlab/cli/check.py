@@ -1,4 +1,4 @@
-"""`cnnlab check`: is params.yaml right, as a whole?"""
+"""`cnnlab check`: is params.yaml right?"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

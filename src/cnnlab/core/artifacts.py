@@ -1,4 +1,4 @@
-"""Where every file of the project lies, in what format, and how it is written: whole or not at all."""
+"""The path and format of every file of the pipeline. Each is written completely or not at all."""
 
 import csv
 import glob
@@ -259,7 +259,7 @@ class ArrayRows:
 
 
 def read_array(path: str | Path, *, mmap: bool = True) -> np.ndarray:
-    """Read an .npy file, mapped into memory unless told otherwise; never unpickles."""
+    """Read an .npy file, mapped into memory by default; never unpickles."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
         return array if mmap else np.array(array)

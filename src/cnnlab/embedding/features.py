@@ -1,4 +1,4 @@
-"""Inner features of a network: which pictures are taken, how their rows are written, which channels are shown."""
+"""Inner features of a network: choose the pictures, write their features, choose the channels to show."""
 
 import io
 import zipfile
@@ -66,7 +66,7 @@ def first_filters(path: str | Path) -> np.ndarray:
 
 
 def tap_shape(model: "Model", layer: str, name: str) -> tuple[int, ...]:
-    """Shape of a layer's output for one picture; UserError, naming the layers there are, if there is no such one."""
+    """Shape of a layer's output for one picture; UserError, with the names of the layers, if there is no such layer."""
     taps = [tap for tap in model.output_names if tap != "logits"]
     if not taps:
         raise UserError(f"{name} gives no layers but its logits: use the file that ends in .features.onnx.")

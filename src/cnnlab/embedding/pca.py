@@ -1,4 +1,4 @@
-"""Principal components of a layer's features: the linear picture, and what t-SNE starts from."""
+"""Principal components of a layer's features: the linear map, and the start of t-SNE."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from cnnlab.core.errors import UserError
 
 KEPT = 50  # components that t-SNE works on, as Kobak and Berens 2019 do
-_ROWS = 1024  # at a time, so that a wide layer is never copied whole
+_ROWS = 1024  # rows at a time, so that a wide layer is never copied as a whole
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def fit_pca(features: np.ndarray, seed: int, kept: int = KEPT) -> tuple[Pca, np.
 def constant_features(features: np.ndarray, layer: str) -> int:
     """How many of the features [n, features] are the same for every picture: dead units, or a border's padding.
 
-    They carry nothing and change no distance. Raises UserError where a value is infinite or not a number, naming the
-    layer and the feature.
+    They carry no information and change no distance. Raises UserError where a value is infinite or not a number,
+    naming the layer and the feature.
     """
     low = np.full(features.shape[1], np.inf, np.float32)
     high = -low

@@ -1,4 +1,4 @@
-"""How true a map is to the features it was made from, and how well it tells the classes apart, in figures.
+"""How true a map is to its features, and how well it separates the classes.
 
 Every measure is exact: distances between all pairs of pictures, a block of rows at a time. Ten neighbours count, or
 fewer where there are no more than 20 pictures.
@@ -13,16 +13,16 @@ K = 10
 BLOCK_VALUES = 4_000_000  # distances held at a time
 DOUBLE_UP_TO = 4096  # features: wider layers are held in float32
 
-# What is measured for a picture and so for a class and overall, in the order in which it is told.
+# What is measured for each picture, and averaged over a class and over the map; in the order of display.
 MEASURES = ("trustworthiness", "knn_recall", "accuracy", "accuracy_features", "silhouette", "silhouette_features")
 
 
 @dataclass(frozen=True)
 class Quality:
-    """One value for each picture, float64 [n], of each of MEASURES; a class's or the map's figure is their mean.
+    """One value for each picture, float64 [n], of each of MEASURES; a figure for a class or a map is their mean.
 
-    trustworthiness: 1 unless neighbours on the map are strangers among the features, by rank (Venna and Kaski 2001,
-        taken apart by picture; for one picture it may be below 0).
+    trustworthiness: 1 if the K nearest on the map are also the K nearest by features; less the farther they rank by
+        features (Venna and Kaski 2001, one picture at a time, so that a single value may be below 0).
     knn_recall: the share of the k nearest by features that are among the k nearest on the map.
     accuracy: 1 where the k nearest other pictures on the map vote for the picture's own class; accuracy_features
         the same vote among the features.
@@ -50,7 +50,7 @@ class Quality:
 
 
 def worst_class(rows: list[dict[str, str | float]], measure: str) -> str:
-    """The class of the lowest figure."""
+    """The class with the lowest figure."""
     return str(min(rows, key=lambda row: float(row[measure]))["class"])
 
 

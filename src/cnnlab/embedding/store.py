@@ -1,4 +1,4 @@
-"""An embedding of one layer: how it is made, and how it is kept so that new pictures can join it."""
+"""The embedding of one layer: compute it, and store it so that new pictures can be added."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Embedding:
     divergence: float | None = None
 
     def project(self, features: np.ndarray) -> np.ndarray:
-        """Place new pictures, by their features [m, features], in the map as it is: [m, 2]."""
+        """Place new pictures, given their features [m, features], on the unchanged map: [m, 2]."""
         reduced = self.pca.transform(features)
         return reduced[:, :2] if self.method == "pca" else place(reduced, self.reduced, self.points)
 
@@ -58,7 +58,7 @@ def embed(
 
 
 def summary(embedding: Embedding, quality: Quality, class_names: Sequence[str]) -> dict[str, float | int | str]:
-    """A map in figures: quality overall and how many neighbours it counts, the class that comes off worst, the shares
+    """A map in figures: quality overall and how many neighbours it counts, the worst class, the shares
     of the variance of the first two and of all kept components, t-SNE's divergence."""
     classes = quality.by_class(class_names)
     shares = embedding.pca.shares
@@ -91,7 +91,7 @@ def point_rows(
 ) -> list[dict[str, int | str | float]]:
     """A map as a table, a row for each picture: its index in the test set, its class by number and name, its place.
 
-    Places are kept to four digits: the table is for drawing, in Git, and points.npy has the rest.
+    Places have four digits, enough for drawing and small in Git; points.npy has all of them.
     """
     names = list(class_names)
     return [

@@ -55,7 +55,7 @@ def available_cores() -> int:
 
 
 def open_session(path: str | Path, threads: int | None = None) -> ort.InferenceSession:
-    """Open an ONNX file on the CPU with a fixed number of threads (all cores unless told otherwise).
+    """Open an ONNX file on the CPU with a fixed number of threads (all cores by default).
 
     Raises UserError for a file that is missing, unreadable, cut off or not ONNX. The file is read whole first, so
     it cannot pull in other files by naming them as external data.
@@ -107,7 +107,7 @@ class Model:
 
     @classmethod
     def of(cls, session: ort.InferenceSession, name: str) -> "Model":
-        """Wrap an open session; UserError where it is not a classifier of ours, `name` being what it is called."""
+        """Wrap an open session; UserError if cnnlab did not export it; `name` is for messages."""
         inputs = [(value.name, value.type) for value in session.get_inputs()]
         outputs = {value.name for value in session.get_outputs()}
         if inputs != [("image", "tensor(uint8)")] or "logits" not in outputs:
@@ -155,7 +155,7 @@ class Model:
     def outputs(
         self, images: np.ndarray, names: Sequence[str] | None = None, batch: int = 256
     ) -> Iterator[dict[str, np.ndarray]]:
-        """The named outputs (all of them unless told otherwise), one dict for each batch of pictures, in order."""
+        """The named outputs (all by default), one dict for each batch of pictures, in order."""
         wanted = list(self.output_names if names is None else names)
         unknown = sorted(set(wanted) - set(self.output_names))
         if unknown:

@@ -1,6 +1,6 @@
-"""The registry of architectures: a file of cnnlab.architectures is one, named after the file.
+"""The registry of architectures: each file in cnnlab.architectures is one, named after the file.
 
-Listing them imports no torch; building one imports its file alone.
+Listing them does not import torch; building one imports only its file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SMALLEST_SIDE, LARGEST_SIDE = 8, 256  # pixels: the sides of the pictures that a
 
 
 def names() -> list[str]:
-    """The architectures there are, in alphabetical order."""
+    """All architectures, in alphabetical order."""
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(ARCHITECTURES).__path__))
 
 
@@ -39,7 +39,7 @@ def build(name: str, shape: tuple[int, int, int], classes: int, options: Mapping
     architecture = load(name)
     shape = _checked_shape(shape)
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise UserError(f"{name} tells classes apart, so it needs at least 2 of them, not {classes!r}.")
+        raise UserError(f"{name} classifies, so it needs at least 2 classes, not {classes!r}.")
     checked = check_options(name, options or {})
     try:
         return _tried(architecture, shape, classes, checked)

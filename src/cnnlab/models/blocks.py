@@ -144,7 +144,7 @@ def activate_and_pool(act: Activation, pool: nn.Module) -> nn.Sequential:
 
     A monotone activation and a maximum commute, in value and in gradient, so only the pooled maps, a quarter
     for 2×2, need be activated. Activated first, a training step takes 1.15 times as long with VGG and 1.12 times with
-    LeNet (ReLU, maximum); with ResNet and GoogLeNet it makes no difference (benchmarks/training_forms.py). An average,
+    LeNet (ReLU, maximum); with ResNet and GoogLeNet it makes no difference (docs/log.md). An average,
     or an activation that is not monotone, does not commute.
     """
     layers = OrderedDict(act=ACTIVATIONS[act](), pool=pool)

@@ -1,4 +1,4 @@
-"""A trained module as one .pt file: its weights and, as JSON, what is known of it."""
+"""A trained module as one .pt file: its weights, and its metadata as JSON."""
 
 import io
 import json
@@ -16,7 +16,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def save(path: str | Path, module: nn.Module, meta: Mapping[str, Any]) -> None:
-    """Write weights and meta as one file, whole or not at all."""
+    """Write weights and metadata as one file, completely or not at all."""
     state = {name: value.cpu().contiguous() for name, value in module.state_dict().items()}
     artifacts.write_bytes(path, serialise({"state": state, "meta": json.dumps(meta, sort_keys=True)}))
 
@@ -38,8 +38,8 @@ def load(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dic
         module.load_state_dict(saved["state"])
     except FileNotFoundError:
         raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
-    except Exception:  # a damaged file raises a dozen kinds
-        raise UserError(f"{path} is not a whole cnnlab model: remove it and run `dvc repro`.") from None
+    except Exception:  # a damaged file raises one of a dozen exceptions
+        raise UserError(f"{path} is not a complete cnnlab model: remove it and run `dvc repro`.") from None
     return module.eval(), meta
 
 
