@@ -307,7 +307,7 @@ def test_an_artifact_is_fetched_by_its_name_from_a_clone_and_a_store(project, tm
     run(project, f"dvc remote add --local --default store '{tmp_path}/store' && dvc push -q models/mynet.onnx")
     run(project, f"git clone -q . '{tmp_path}/clone'")
     clone = tmp_path / "clone"
-    run(clone, "git config user.name t && git config user.email t@example.com && git tag -a mynet@v1 -m MyNet")
+    run(clone, "git config user.name t && git config user.email t@example.com && git tag -a mynet@v1.0.0 -m MyNet")
     run(clone, f"dvc remote add --local --default store '{tmp_path}/store'")
     run(tmp_path, "dvc artifacts get clone mynet")
     assert (tmp_path / "mynet.onnx").read_bytes() == (project / "models/mynet.onnx").read_bytes()
