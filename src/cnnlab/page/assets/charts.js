@@ -233,7 +233,8 @@ function lineChart(current, { label, xlabel, xformat }) {
   });
 }
 
-/** Intervals one under another; rows are {title, detail, mean, low, high, dots}. Arrows mark ends beyond the frame. */
+/** Intervals one under another; rows are {title, detail, mean, low, high, dots}. Arrows mark ends beyond the frame.
+ *  A row whose low is null has a mean and no interval. */
 function intervalChart(rows, { label, xlabel, xformat, zero, limits }) {
   return responsive((width) => {
     const step = 36,
@@ -271,10 +272,11 @@ function intervalChart(rows, { label, xlabel, xformat, zero, limits }) {
 
 function interval(row, y, x, [low, high], format) {
   const inside = (v) => Math.min(Math.max(v, low), high);
+  const ends = row.low === null ? [] : [row.low, row.high];
   return [
-    svg("title", {}, `${row.title}: ${format(row.mean)} (${format(row.low)} to ${format(row.high)})`),
-    line(x.at(inside(row.low)), y, x.at(inside(row.high)), y, { class: "interval" }),
-    [row.low, row.high].map((end, side) =>
+    svg("title", {}, `${row.title}: ${format(row.mean)}${ends.length ? ` (${ends.map(format).join(" to ")})` : ""}`),
+    ends.length > 0 && line(x.at(inside(row.low)), y, x.at(inside(row.high)), y, { class: "interval" }),
+    ends.map((end, side) =>
       inside(end) === end
         ? line(x.at(end), y - 4, x.at(end), y + 4, { class: "interval" })
         : svg("path", {

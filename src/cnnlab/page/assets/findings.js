@@ -6,8 +6,8 @@ function limitsOf(rows, around) {
     [low, high] = range(core, 0.08),
     room = high - low;
   return [
-    Math.max(Math.min(low, ...rows.map((r) => r.low)), low - room),
-    Math.min(Math.max(high, ...rows.map((r) => r.high)), high + room),
+    Math.max(Math.min(low, ...rows.map((r) => r.low ?? r.mean)), low - room),
+    Math.min(Math.max(high, ...rows.map((r) => r.high ?? r.mean)), high + room),
   ];
 }
 
@@ -48,6 +48,7 @@ function ablationOf(group, rate) {
   const rows = group.rows.filter((r) => r.rate === rate),
     variants = rows.filter((r) => r.difference !== null),
     n = rows[0].n;
+  const intervals = variants.some((r) => r.low !== null); // none below three seeds
   const how = `Budget ${group.budget}, recipe ${group.recipe}, ${plural(group.epochs, "epoch")}, n = ${n} seeds, ${whole(group.n_test)} test pictures`;
   const accuracies = rows.map((r) => ({
     title: r.name,
@@ -81,7 +82,11 @@ function ablationOf(group, rate) {
             zero: 0,
             limits: limitsOf(differences, [0]),
           }).box,
-          `Difference from ${group.baseline}. An interval that crosses the zero line shows no clear effect; one wholly to its right is a gain. Paired by seed, Student's 95 % interval; an arrow marks an end outside the chart. ${how}.`,
+          `Difference from ${group.baseline}, paired by seed. ` +
+            (intervals
+              ? "An interval that crosses the zero line shows no clear effect; one wholly to its right is a gain. Student's 95 % interval; an arrow marks an end outside the chart. "
+              : "Dots alone: fewer than three seeds give no interval. ") +
+            `${how}.`,
         ),
       figure(
         intervalChart(accuracies, {
@@ -115,7 +120,7 @@ function ablationOf(group, rate) {
             `${fixed(100 * r.test_accuracy, 1)} ± ${fixed(100 * r.std, 1)}`,
             r.difference === null
               ? "–"
-              : [points(r.difference), h("small", {}, `${points(r.low)} to ${points(r.high)}`)],
+              : [points(r.difference), r.low !== null && h("small", {}, `${points(r.low)} to ${points(r.high)}`)],
             pvalue(r.p),
             pvalue(r.p_holm),
             pvalue(r.mcnemar_p),
@@ -124,7 +129,7 @@ function ablationOf(group, rate) {
           ],
         })),
       ),
-      `Accuracies in per cent; differences in percentage points, with the 95 % interval below. p: paired t-test over seeds. Holm: p adjusted for testing ${plural(variants.length, "variant")}. McNemar: the first seed's network compared with the baseline's, picture by picture. A p below .05 would be rare by chance alone. Dead ReLUs output zero for every test picture. ${how}.`,
+      `Accuracies in per cent; differences in percentage points, with the 95 % interval below; intervals and p need three seeds. p: paired t-test over seeds. Holm: p adjusted for testing ${plural(variants.length, "variant")}. McNemar: the first seed's network compared with the baseline's, picture by picture. A p below .05 would be rare by chance alone. Dead ReLUs output zero for every test picture. ${how}.`,
     ),
   ];
 }
