@@ -569,6 +569,71 @@ def test_a_dirty_workspace_is_refused_or_taken_along(project):
 
 
 @pytest.mark.slow
+def test_what_git_sets_for_a_hook_and_names_of_any_bytes_do_no_harm(project):
+    (project / "caf\udce9.txt").write_text("")
+    (project / "e\x1b[31mred.txt").write_text("")
+    (project / "src" / "toy.py").write_text("SCALE = 5\n")
+    output = run(project, "cnnlab sweep -S act=relu", fails=2, GIT_DIR=str(project / ".git"))
+    assert "caf\\udce9.txt" in output
+    assert "\x1b" not in output
+    before = run(project, "git config --list --local && git remote -v")
+    (project / "real.csv").write_text("old")
+    (project / "link.csv").symlink_to("real.csv")
+    run(project, "cnnlab sweep -S act=relu --allow-dirty -o link.csv", GIT_DIR=str(project / ".git"), GIT_PREFIX="src/")
+    assert run(project, "git config --list --local && git remote -v") == before
+    assert (project / "link.csv").is_symlink()
+    assert "relu" in (project / "real.csv").read_text()
+    assert len(experiments(project)) == 1
+
+
+COUNT = """
+import json, sys
+from pathlib import Path
+found = [path for path in Path(sys.argv[1]).glob("*/*.png") if path.read_text()]
+Path("metrics/test").mkdir(parents=True, exist_ok=True)
+Path("metrics/test/count.json").write_text(json.dumps({"accuracy": len(found)}))
+"""
+COUNTED = """
+  count:
+    cmd: python count.py ${folder.path} ${seed}
+    deps: ["${folder.path}"]
+    metrics: [metrics/test/count.json: {cache: false}]
+"""
+
+
+@pytest.mark.slow
+def test_every_point_sees_the_users_own_pictures_that_git_ignores(project):
+    for name in ("boots/1.png", "boots/2.png", "bags/1.png"):
+        path = project / "data" / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (project / "count.py").write_text(COUNT)
+    with (project / "dvc.yaml").open("a") as file:
+        file.write(COUNTED)
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("\ndataset: fashion_mnist", "\ndataset: folder"))
+    run(project, "git add -A && git commit -qm pictures")
+    run(project, "cnnlab sweep --seeds 2 --targets count --workers 2 -o out.csv")
+    with (project / "out.csv").open() as file:
+        assert [row["count accuracy"] for row in csv.DictReader(file)] == ["3.0"]
+    ref = run(project, "git for-each-ref --format='%(refname)' refs/exps").splitlines()[0]
+    assert "pictures" not in run(project, f"git ls-tree -r --name-only '{ref}'")
+
+
+def test_pictures_on_another_machine_are_one_sentence(tmp_path):
+    from cnnlab.sweep.clone import Source, make_clone
+
+    run(tmp_path, "git init -q up && cd up && mkdir .dvc && touch .dvc/config && git add -A")
+    run(tmp_path / "up", "git -c user.name=t -c user.email=t@example.com commit -qm start && git branch sweep")
+    commit = run(tmp_path / "up", "git rev-parse HEAD").strip()
+    source = Source(
+        str(tmp_path / "up"), "sweep", commit, False, "r", str(tmp_path), "/elsewhere", "/elsewhere", "x", ("pics",)
+    )
+    with pytest.raises(UserError, match=r"^pics is on the machine .* run `dvc add pics` and commit, or "):
+        make_clone(source, tmp_path / "clone", tmp_path / "keep")
+
+
+@pytest.mark.slow
 def test_the_real_pipeline_on_the_smoke_budget(tmp_path):
     project = tmp_path / "lab"
     project.mkdir()

@@ -25,14 +25,30 @@ class Source:
     project: str  # the project's folder on the coordinator's machine
     home: str  # the sweep's folder there
     token: str  # what home/token says: a worker that reads the same there shares the coordinator's disk
+    pictures: tuple[str, ...] = ()  # folders of the project with the user's own pictures
+
+
+# Where Git finds a repository, if its environment says so: hooks and `git rebase --exec` set these.
+LOCATIONS = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_PREFIX", "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+)  # fmt: skip
+
+
+def forget_locations() -> None:
+    """Drop what this process inherited about a Git repository, which every clone would be taken for."""
+    for name in LOCATIONS:
+        os.environ.pop(name, None)
 
 
 def git(folder: str | Path, *arguments: str, text: str | None = None, index: Path | None = None) -> str:
     """Run git in a folder, never asking anything; UserError with git's own reason where it fails."""
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"} | ({"GIT_INDEX_FILE": str(index)} if index else {})
     done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], input=text, capture_output=True, text=True, check=False, env=environment
-    )
+        ["git", "-C", str(folder), *arguments], input=text, capture_output=True, check=False, env=environment,
+        encoding="utf-8", errors="surrogateescape",  # a file's name may be any bytes
+    )  # fmt: skip
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
@@ -72,6 +88,26 @@ def make_clone(source: Source, folder: Path, keep: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         if not (folder / name).exists():
             (folder / name).symlink_to(kept / name, target_is_directory=True)
+    for name in source.pictures:
+        _link_pictures(source, folder, name, shared)
+
+
+def _link_pictures(source: Source, folder: Path, name: str, shared: bool) -> None:
+    """Show a clone the user's own pictures that neither Git nor DVC brings; UserError where they are out of reach."""
+    if (folder / f"{name}.dvc").exists():
+        return
+    if not shared:
+        raise UserError(
+            f"{name} is on the machine that the sweep was started on, whose disk this worker does not see: "
+            f"run `dvc add {name}` and commit, or set its path in params.yaml to a folder that every worker sees."
+        )
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    for entry in (Path(source.project) / name).iterdir():
+        place = folder / name / entry.name
+        if not place.exists() and not place.with_name(f"{entry.name}.dvc").exists():
+            place.symlink_to(entry)
+    with (folder / ".git" / "info" / "exclude").open("a") as exclude:
+        exclude.write(f"/{name}/*\n")
 
 
 def _configure(source: Source, folder: Path, shared: bool) -> None:

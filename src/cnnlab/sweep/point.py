@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from cnnlab.core.errors import UserError
-from cnnlab.sweep.clone import Source, experiment_message, experiment_ref, git, make_clone
+from cnnlab.sweep.clone import Source, experiment_message, experiment_ref, forget_locations, git, make_clone
 
 
 def main() -> int:
     """Run the point that standard input names; 0 where its experiment is in the Git remote at the end."""
+    forget_locations()
     line = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the stages must not hold or read that pipe
     order = json.loads(line.readline())

@@ -15,6 +15,7 @@ from typing import Any
 
 from cnnlab.core.artifacts import write_text
 from cnnlab.core.errors import UserError
+from cnnlab.data.pictures import printable
 from cnnlab.sweep.clone import Source, experiment_ref, git
 
 REMOTE = "sweep"  # the name of a DVC remote that had none
@@ -49,7 +50,9 @@ class Project:
             print(os.getpid(), file=file, flush=True)
             yield
 
-    def source(self, git_url: str, remote: tuple[str, str], *, allow_dirty: bool) -> Source:
+    def source(
+        self, git_url: str, remote: tuple[str, str], *, allow_dirty: bool, pictures: tuple[str, ...] = ()
+    ) -> Source:
         """Fix what every point starts from: the last commit, with the workspace on top of it where that is allowed.
 
         It is put under refs/sweeps/ of the Git remote. Raises UserError for a workspace that differs from the last
@@ -61,7 +64,7 @@ class Project:
         if changed and not allow_dirty:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
-                f"The workspace differs from the last commit in {', '.join(changed[:3])}{more}: "
+                f"The workspace differs from the last commit in {', '.join(map(printable, changed[:3]))}{more}: "
                 "commit what the points need, or take it along with --allow-dirty."
             )
         git(self.root, "update-ref", ref, self._snapshot(commit) if changed else commit)
@@ -70,7 +73,8 @@ class Project:
                 git(self.root, "push", "-q", "--force", git_url, f"{ref}:{ref}")
             except UserError as error:
                 raise UserError(f"--git {git_url} cannot be written: {error}") from None
-        return Source(git_url, ref, commit, bool(changed), *remote, str(self.root), str(self.home), self._token())
+        here = str(self.root), str(self.home), self._token()
+        return Source(git_url, ref, commit, bool(changed), *remote, *here, pictures)
 
     def _snapshot(self, commit: str) -> str:
         """A commit of the workspace as it is, on top of `commit`; index, branch and workspace stay untouched."""
@@ -127,7 +131,7 @@ class Project:
         asked = [(name, path) for name in names for path in paths]
         lines = "".join(f"{experiment_ref(source.commit, name)}:{path}\n" for name, path in asked)
         found: dict[str, dict[str, float]] = {}
-        output = git(self.root, "cat-file", "--batch", text=lines).encode() if asked else b""
+        output = git(self.root, "cat-file", "--batch", text=lines).encode(errors="surrogateescape") if asked else b""
         for name, path in asked:
             header, _, output = output.partition(b"\n")
             if header.endswith(b" missing"):

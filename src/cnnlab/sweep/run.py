@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnlab.core.artifacts import write_csv
+from cnnlab.core import params
+from cnnlab.core.artifacts import is_stream, write_csv
 from cnnlab.core.errors import UserError
 from cnnlab.sweep import cluster
 from cnnlab.sweep.board import Board, Row, print_rows, summarise
-from cnnlab.sweep.clone import Source, experiment_message, git, make_clone
+from cnnlab.sweep.clone import Source, experiment_message, forget_locations, git, make_clone
 from cnnlab.sweep.coordinator import Coordinator, Harvest, Job
 from cnnlab.sweep.grid import Point, expand
 from cnnlab.sweep.project import Project, open_project
@@ -47,13 +48,16 @@ def run_sweep(root: Path, options: Options, check: Callable[[Path], object]) -> 
 
     `check` raises UserError for a params file with a wrong value. UserErrors come before any point is run.
     """
+    forget_locations()
     points = expand(options.settings, options.seeds, options.name)
     project = open_project(root, options.name)
     if options.scheduler:
         cluster.inspect(options.scheduler)  # before anything else is done
     with project.lock():
         url = _reachable(options.git, project.root)
-        source = project.source(url, project.remote(options.remote), allow_dirty=options.allow_dirty)
+        source = project.source(
+            url, project.remote(options.remote), allow_dirty=options.allow_dirty, pictures=_own_pictures(root, points)
+        )
         if source.dirty:  # what was not committed is no part of the baseline, so the name must tell it
             mark = f"-dirty-{project.tree(source)[:7]}"
             points = [replace(point, name=point.name + mark) for point in points]
@@ -64,6 +68,23 @@ def run_sweep(root: Path, options: Options, check: Callable[[Path], object]) -> 
     for name, log in logs.items():
         print(f"Failed: {name}; its log is {log}")
     return len(logs)
+
+
+def _own_pictures(root: Path, points: Sequence[Point]) -> tuple[str, ...]:
+    """The folders below the project's root from which any of the points reads the user's own pictures."""
+    base = params.load(root / "params.yaml")
+    settings = {
+        "dataset": base.dataset, "folder.path": base.folder.path, "vae.dataset": base.vae.dataset,
+        "vae.lfw.path": base.vae.lfw.path,
+    }  # fmt: skip
+    found: set[str] = set()
+    for point in points:
+        used = settings | point.settings
+        if "folder" in (used["dataset"], used["vae.dataset"]):
+            found.add(used["folder.path"])
+        if used["vae.dataset"] == "lfw":
+            found.add(used["vae.lfw.path"])
+    return tuple(sorted(path for path in found if not Path(path).is_absolute() and (root / path).is_dir()))
 
 
 def _reachable(url: str, root: Path) -> str:
@@ -178,7 +199,7 @@ def _report(job: Job, points: Sequence[Point], path: Path) -> None:
         if point.name in figures
     ]
     write_csv(path, rows)
-    if each:
+    if each and not is_stream(path):
         write_csv(path.with_name(f"{path.stem}-points.csv"), each)
     print_rows(rows)
     print(f"{path}: this table; `dvc exp show` has the {len(each)} experiments.")
