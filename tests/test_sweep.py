@@ -98,7 +98,8 @@ def started(folder: Path, *arguments: str, **environment: str) -> Iterator[subpr
 
 def _environment(folder: Path, **more: str) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    toy = {"PYTHONPATH": str(folder / "src"), "TOY_LOG": str(folder.parent / "toy.log")}
+    sources = f"{folder / 'src'}{os.pathsep}{ROOT / 'src'}"  # these very ones, wherever the package is installed from
+    toy = {"PYTHONPATH": sources, "TOY_LOG": str(folder.parent / "toy.log")}
     return {**os.environ, "PATH": path, **toy, **more}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from cnnlab.core.artifacts import write_text
 from cnnlab.core.errors import UserError
-from cnnlab.data.pictures import printable
+from cnnlab.core.text import printable
 from cnnlab.sweep.clone import Source, experiment_ref, git
 
 REMOTE = "sweep"  # the name of a DVC remote that had none
