@@ -577,6 +577,10 @@ def test_what_git_sets_for_a_hook_and_names_of_any_bytes_do_no_harm(project):
     output = run(project, "cnnlab sweep -S act=relu", fails=2, GIT_DIR=str(project / ".git"))
     assert "caf\\udce9.txt" in output
     assert "\x1b" not in output
+    output = run(project, "cnnlab sweep -S act=relu --allow-dirty", fails=2)
+    assert "DVC cannot take caf\\udce9.txt along" in output
+    (project / "caf\udce9.txt").unlink()
+    (project / "e\x1b[31mred.txt").unlink()
     before = run(project, "git config --list --local && git remote -v")
     (project / "real.csv").write_text("old")
     (project / "link.csv").symlink_to("real.csv")

@@ -15,7 +15,7 @@ from typing import Any
 
 from cnnlab.core.artifacts import write_text
 from cnnlab.core.errors import UserError
-from cnnlab.core.text import printable
+from cnnlab.core.text import is_plain, printable
 from cnnlab.sweep.clone import Source, experiment_ref, git
 
 REMOTE = "sweep"  # the name of a DVC remote that had none
@@ -66,6 +66,11 @@ class Project:
             raise UserError(
                 f"The workspace differs from the last commit in {', '.join(map(printable, changed[:3]))}{more}: "
                 "commit what the points need, or take it along with --allow-dirty."
+            )
+        if odd := [name for name in changed if not is_plain(name)]:
+            raise UserError(
+                f"DVC cannot take {printable(odd[0])} along, whose name holds bytes that are not UTF-8 or control "
+                "characters: rename it, or add it to .gitignore."
             )
         git(self.root, "update-ref", ref, self._snapshot(commit) if changed else commit)
         if git_url != str(self.root):
