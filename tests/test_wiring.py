@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from cnnlab import models
 from cnnlab.core import params
+from cnnlab.inference.session import default_model_path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path("src/cnnlab")
@@ -155,6 +156,12 @@ def test_what_chooses_never_depends_on_the_test_set(stage):
 def test_no_stage_writes_into_the_package():
     outs = {out for _, _, written in pipeline().values() for out in written}
     assert {out for out in outs if out.startswith(("src/", "stages/"))} == set()
+
+
+def test_no_stage_depends_on_the_network_that_ships():
+    # `make ship` takes it from a finished run, which would be stale at once.
+    shipped = default_model_path().relative_to(ROOT)
+    assert not [stage for stage, (_, deps, _) in pipeline().items() if any(covers(dep, shipped) for dep in deps)]
 
 
 def test_every_architecture_is_in_the_registry_the_settings_and_the_pipeline():

@@ -44,7 +44,7 @@ MAX_BYTES = 2**31  # a protobuf message cannot be larger
 
 def default_model_path() -> Path:
     """The small trained network that ships inside the package, for a `predict` before anything was trained."""
-    return Path(__file__).with_name("default_model.onnx")
+    return Path(__file__).parent.parent / "default_model.onnx"  # outside the folders that stages depend on
 
 
 def available_cores() -> int:
