@@ -74,8 +74,8 @@ def _introduction(model: "Model", path: str) -> str:
     who = "the network that ships with cnnlab" if path == str(default_model_path()) else printable(path)
     text = f"{meta.get('title') or meta['architecture']} for {meta['dataset']} answers ({who})"
     settings, accuracy = meta.get("settings"), meta.get("validation_accuracy")
-    if isinstance(settings, dict) and isinstance(epochs := settings.get("epochs"), int | float):
-        text += f", trained for {epochs:.3g} epoch{'s' if epochs != 1 else ''}"
+    if isinstance(settings, dict) and isinstance(steps := settings.get("steps"), int):
+        text += f", trained for at most {steps:,} steps"
     if isinstance(accuracy, float):
         of = "validation" if meta.get("held_out", True) else "training"
         text += f", {of} accuracy {accuracy:.3f}"
