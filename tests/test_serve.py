@@ -47,6 +47,13 @@ def stop(process: subprocess.Popen) -> tuple[int, str]:
     return process.returncode, said
 
 
+def assert_ended_well(process: subprocess.Popen) -> None:
+    """It ends with 0 and has printed one line on stderr: which network answers."""
+    code, said = stop(process)
+    assert code == 0
+    assert [line.split(" for ")[0] for line in said.splitlines()] == ["MyNet"]
+
+
 @pytest.fixture(scope="module")
 def port(tmp_path_factory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("served")
@@ -54,7 +61,7 @@ def port(tmp_path_factory) -> Iterator[int]:
     (folder / "report" / "index.html").write_text("<!DOCTYPE html><title>a page</title>")
     process, port = started(folder, "--max-bytes", str(MOST), "--rate", "100000")
     yield port
-    assert stop(process) == (0, "")
+    assert_ended_well(process)
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
@@ -133,7 +140,7 @@ def test_too_many_requests_are_told_to_wait(tmp_path):
     status, text = ask(port, "GET", "/")
     assert status == 404
     assert "dvc repro" in json.loads(text)["error"]
-    assert stop(process) == (0, "")
+    assert_ended_well(process)
 
 
 def test_a_port_in_use_is_named(tmp_path, port):
