@@ -112,6 +112,7 @@ def patches() -> list:
         mock.patch.object(graph, "_side_stream", return_value=contextlib.nullcontext()),
         mock.patch.object(graph._Branch, "step", watched_step),
         mock.patch.object(steps, "WARM_UP", 1),
+        mock.patch("cnnlab.core.params.LEAST_BATCHES", 1),  # one batch is a pass
         mock.patch.object(loop, "make_optimizer", remembered_optimizer),
         mock.patch.object(classification, "Checkpoint", MemoryCheckpoint),
         mock.patch.object(vae_training, "Checkpoint", MemoryCheckpoint),
@@ -292,7 +293,7 @@ def strides(trained) -> list:
 def train(architecture: str, recipe_name: str, precision: str) -> dict:
     """Two steps with validation and a checkpoint, resumed after the first; the kernels of a step."""
     run = getattr(PARAMETERS.models[architecture], recipe_name).full
-    run = Run(**(run.model_dump() | {"epochs": 2.0, "batch_size": BATCH}))
+    run = Run(**(run.model_dump() | {"steps": 2, "passes": None, "batch_size": BATCH}))
     device = devices.choose_device("auto")
     devices.tune_process(device)
     settings = {"recipe": recipe_name, "seed": 0, "held_out": 0.2, "device": device, "precision": precision}
@@ -356,7 +357,7 @@ for _name, _change in VAES.items():
 
 @check("seeds together")
 def together() -> dict:
-    run = PARAMETERS.baselines["lenet"].full.run().model_copy(update={"epochs": 2.0, "batch_size": BATCH})
+    run = PARAMETERS.baselines["lenet"].full.run().model_copy(update={"steps": 2, "passes": None, "batch_size": BATCH})
     classification.train_seeds(
         "lenet", PARAMETERS.options("lenet"), INFO, split(80), run, recipe="plain", held_out=0.2, device=DEVICE,
         names={0: "together-0", 1: "together-1"}, validate=True,

@@ -109,7 +109,7 @@ def traced(project, trace) -> dict[str, Traced]:
             command = shlex.split(stage.cmd)
             found = records[tuple(command[command.index("python") + 1 :])]
             settings = [dep.params for dep in stage.deps if isinstance(dep, ParamsDependency)]
-            stages[stage.addressing] = Traced(
+            stages[stage.name] = Traced(
                 deps={dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)},
                 outs={out.def_path for out in stage.outs},
                 params=set(chain.from_iterable(settings)),

@@ -160,6 +160,8 @@ def test_the_smallest_folder_comes_to_the_end(place, kind):
 
 def test_a_network_that_answers_one_class_is_counted():
     class Same(torch.nn.Module):
+        meta = {"class_names": ["a", "b"]}  # noqa: RUF012
+
         def forward(self, images):
             return torch.tensor([[0.0, 1.0]]).expand(len(images), 2)
 

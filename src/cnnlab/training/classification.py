@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from cnnlab import models
@@ -165,11 +165,12 @@ def _balanced(labels: Tensor, classes: int) -> Tensor | None:
 
 
 @torch.inference_mode()
-def classes_answered(classifier: nn.Module, images: Tensor) -> int:
+def classes_answered(classifier: Classifier, images: Tensor) -> int:
     """How many classes are the answer to a picture of uint8 [n, c, h, w] or more: 1 shows that nothing was learnt."""
     classifier.eval()
     batches = (images[start : start + EVALUATION_BATCH] for start in range(0, len(images), EVALUATION_BATCH))
-    return len(torch.cat([classifier(batch).argmax(1) for batch in batches]).unique())
+    answers = torch.cat([classifier(batch).argmax(1) for batch in batches])
+    return int(sum(torch.any(answers == label) for label in range(len(classifier.meta["class_names"]))))
 
 
 def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:
