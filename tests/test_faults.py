@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,37 +47,56 @@ def left_over(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The files of a run in which nothing goes wrong."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int]:
+    """The files of a run in which nothing goes wrong, and how many writes it took."""
     folder = tmp_path_factory.mktemp("whole")
     make_project(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        writes = before_each_write(patch, lambda count: None)
         run_stage()
-    return hashes(folder)
+    return hashes(folder), len(writes)
+
+
+@pytest.fixture(scope="module")
+def expected(whole: tuple[dict[str, str], int]) -> dict[str, str]:
+    return whole[0]
+
+
+def before_each_write(patch: pytest.MonkeyPatch, act: Callable[[int], None]) -> list[int]:
+    """Call `act` with the number of writes so far before each one; every segment is saved, however long that takes."""
+    write_bytes, writes = Path.write_bytes, []
+
+    def writing(path: Path, data: bytes) -> int:
+        act(len(writes))
+        writes.append(len(data))
+        return write_bytes(path, data)
+
+    patch.setattr(Path, "write_bytes", writing)
+    patch.setattr("cnnlab.training.checkpoint.PAUSE", 0)
+    return writes
 
 
 # --- The disk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("full_from", [0, 1, 6, 15, 20, 21, 22])
-def test_a_disk_that_is_full_at_a_write_costs_nothing_but_time(disk, expected, monkeypatch, full_from):
+@pytest.mark.parametrize("full_from", [0, 1, 0.25, 0.6, -3, -2, -1], ids=str)
+def test_a_disk_that_is_full_at_a_write_costs_nothing_but_time(disk, whole, monkeypatch, full_from):
+    """At the first writes, after a share of them, and at the last ones."""
     monkeypatch.chdir(disk)
-    write_bytes, filler, count = Path.write_bytes, disk / "filler", 0
+    expected, writes = whole
+    at = int(full_from * writes) if isinstance(full_from, float) else full_from % writes
+    filler = disk / "filler"
 
-    def writing(path: Path, data: bytes) -> int:
-        nonlocal count
-        if count == full_from:
+    def fill(count: int) -> None:
+        if count == at:
             with filler.open("wb", buffering=0) as file:
                 while file.write(bytes(2**16)) == 2**16:
                     pass
-        count += 1
-        return write_bytes(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", writing)
-        patch.setattr("cnnlab.training.checkpoint.PAUSE", 0)  # every segment is saved, however long that takes
+        before_each_write(patch, fill)
         with pytest.raises(UserError, match="could not be written: No space left on device"):
             run_stage()
     assert left_over(disk) == []

@@ -30,7 +30,7 @@ from cnnlab import models
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError, run_command
-from cnnlab.core.params import Precision, Run, VaeRun
+from cnnlab.core.params import LEAST_BATCHES, Precision, Run, VaeRun
 from cnnlab.data.sample import load_sample
 from cnnlab.models.classifier import Classifier
 from cnnlab.training.checkpoint import Checkpoint
@@ -75,7 +75,7 @@ class Lab:
     def run(self, name: str, **changes: Any) -> Run:
         """A network's run of budget full, changed; of a try-out in tiny batches."""
         full = self.settings.model(name).modern.full.model_dump()
-        return Run(**full | changes | ({"batch_size": 16, "epochs": 1.0} if self.tiny else {}))
+        return Run(**full | changes | ({"batch_size": 16, "passes": 1.0} if self.tiny else {}))
 
     def options(self, name: str) -> dict[str, Any]:
         return self.settings.options(name)
@@ -129,7 +129,7 @@ def smoke(lab: Lab) -> Figures:
 
 
 def _short(lab: Lab, name: str) -> Trained[Classifier]:
-    return train(lab, name, lab.few(4000), lab.run(name, epochs=2.0))
+    return train(lab, name, lab.few(4000), lab.run(name, passes=2.0))
 
 
 def _twice(work: Callable[[], Trained[Any]]) -> Figures:
@@ -188,7 +188,7 @@ def prepared(
         module = module.to(memory_format=memory_format(lab.device)).to(lab.device).train()  # pyright: ignore
         multiplied = choose_precision(precision, lab.device, network.gains_from_bfloat16)
         data = resident(split, np.arange(len(split.labels)), lab.device)
-        plan = Plan(name, run.epochs, run.batch_size, 0.001, "modern", seed, run.weight_decay)
+        plan = Plan(name, run.passes or 1.0, run.batch_size, 0.001, "modern", seed, run.weight_decay)
         jobs.append(Job(ClassifierTask(module, run, multiplied), data, None, plan))
         optimizers.append(make_optimizer(module, "modern", run.weight_decay))
     return jobs, optimizers
@@ -214,7 +214,7 @@ def speed(lab: Lab) -> Figures:
 
 def _rate(lab: Lab, name: str, count: int, n: int, precision: Precision, record: bool) -> float:
     """Pictures a second over all seeds, augmentation included, evaluation and checkpoints not; the best of three."""
-    jobs, optimizers = prepared(lab, name, count, n, precision, epochs=10.0)
+    jobs, optimizers = prepared(lab, name, count, n, precision, passes=10.0)
     taken = GraphSteps(jobs, optimizers, record=record)
     best, start = 0.0, 0
     with multiplying(jobs[0].task.precision, lab.device):
@@ -250,7 +250,7 @@ def _stop_after(lab: Lab, name: str, points: int) -> None:
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt), every_checkpoint():
-        train(lab, name, lab.few(4000), lab.run(name, epochs=2.0), on_rows=stop)
+        train(lab, name, lab.few(4000), lab.run(name, passes=2.0), on_rows=stop)
 
 
 @contextlib.contextmanager
@@ -269,7 +269,7 @@ def logits(lab: Lab) -> Figures:
     images = torch.from_numpy(lab.few(500).images.copy())
     figures = {}
     for name in lab.names():
-        module = train(lab, name, lab.few(4000), lab.run(name, epochs=1.0)).module
+        module = train(lab, name, lab.few(4000), lab.run(name, passes=1.0)).module
         with torch.inference_mode():
             here = module(images.to(lab.device)).cpu()
             with multiplying("tf32", lab.device):
@@ -286,7 +286,7 @@ def logits(lab: Lab) -> Figures:
 
 def together(lab: Lab) -> Figures:
     """Five seeds of LeNet as branches of one graph: each seed's bytes as alone, and how much faster."""
-    run = lab.run("lenet", epochs=2.0)
+    run = lab.run("lenet", passes=2.0)
     seeds = range(2 if lab.tiny else 5)
 
     def trained(chosen: Sequence[int]) -> list[str]:
@@ -306,13 +306,14 @@ def together(lab: Lab) -> Figures:
 
 
 def full_batch(lab: Lab) -> Figures:
-    """A batch that the GPU cannot hold ends in one sentence with a batch that it can (NiN, 60,000 pictures)."""
+    """A batch that the GPU cannot hold ends in one sentence with a batch that it can (NiN, 54,000 pictures)."""
     if lab.tiny:
         return {"skipped": "of a try-out"}
-    images = np.repeat(lab.train.images, -(-60000 // len(lab.train.images)), 0)[:60000]
-    split = Split(images, np.arange(60000) % len(lab.info.class_names))
+    n = 60000 * LEAST_BATCHES  # or the batch would be a smaller one
+    images = np.repeat(lab.train.images, -(-n // len(lab.train.images)), 0)[:n]
+    split = Split(images, np.arange(n) % len(lab.info.class_names))
     try:
-        train(lab, "nin", split, lab.run("nin", epochs=1.0, batch_size=54000))
+        train(lab, "nin", split, lab.run("nin", passes=1.0, batch_size=54000))
     except UserError as error:
         if "batch_size" not in str(error):
             raise
@@ -370,7 +371,7 @@ import torch
 info = DatasetInfo("sample", tuple("0123456789"), 1, 28, 28, "MIT", "", light_on_dark=True)
 with parallel.joined(torch.device("cuda")) as device:
     trained = train_classifier(
-        "lenet", {"act": "relu"}, info, load_sample()[0], Run(epochs=5, batch_size=64), recipe="modern", seed=0,
+        "lenet", {"act": "relu"}, info, load_sample()[0], Run(steps=500, batch_size=64), recipe="modern", seed=0,
         held_out=0.1, device=device,
     )
 if parallel.rank() == 0:
