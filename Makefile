@@ -59,8 +59,7 @@ verify-gpu:
 	@$(GPU_PYTHON) tools/verify_gpu.py
 
 study-gpu:
-	@$(GPU_PYTHON) benchmarks/full_scale.py --runs all --device cuda --minutes $(MINUTES) \
-	--output benchmarks/results/full_scale_gpu.json
+	@$(GPU_PYTHON) -c 'from cnnlab.cli.main import main; main()' study --device cuda --minutes $(MINUTES)
 
 verify: setup
 	python tests/verify.py

@@ -6,7 +6,7 @@ Gaussian. The constructor's options are the switches of the ablation.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ class LeNet(Network):
     act: the activation after every layer but the last. norm: batch normalisation after every convolution and
     hidden linear layer, or none. pool: average or maximum over 2×2. kernel_size: of both convolutions, in
     pixels; the first is padded to keep the picture's size, the second is not padded. channels: of the two.
+    convolutions: 3 adds one of 3×3 with as many channels and an activation, but no pooling, after the second.
     """
 
     title = "LeNet-5"
@@ -47,6 +48,7 @@ class LeNet(Network):
         pool: Pooling = "avg",
         kernel_size: KernelSize = 5,
         channels: Annotated[Sequence[Width], Field(min_length=2, max_length=2)] = (6, 16),
+        convolutions: Literal[2, 3] = 2,
     ) -> None:
         super().__init__()
         first, second = channels
@@ -57,6 +59,7 @@ class LeNet(Network):
         self.conv2 = nn.Conv2d(first, second, kernel_size)
         self.norm2 = normalise(norm, second, 2)
         self.pool2 = activate_and_pool(act, pooling(2))
+        self.conv3: nn.Module | None = None
         self.flatten = nn.Flatten()
         self.fc1 = nn.Linear(self.flattened_size(shape), 120)
         self.norm3 = normalise(norm, 120, 1)
@@ -65,13 +68,17 @@ class LeNet(Network):
         self.norm4 = normalise(norm, 84, 1)
         self.act4 = ACTIVATIONS[act]()
         self.fc3 = nn.Linear(84, classes)
+        if convolutions == 3:  # registered last: the other layers draw the weights that they draw without it
+            self.conv3 = nn.Conv2d(second, second, 3, padding=1)
+            self.after3 = nn.Sequential(normalise(norm, second, 2), ACTIVATIONS[act]())
         initialise(self, act)
 
     def features(self, x: Tensor, tap: Tap) -> Tensor:
         x = tap("conv1", self.conv1(x))  # 6×28×28
         x = self.pool1(self.norm1(x))  # 6×14×14
         x = tap("conv2", self.conv2(x))  # 16×10×10
-        return self.pool2(self.norm2(x))  # 16×5×5
+        x = self.pool2(self.norm2(x))  # 16×5×5
+        return x if self.conv3 is None else self.after3(tap("conv3", self.conv3(x)))
 
     def classify(self, maps: Tensor, tap: Tap) -> Tensor:
         x = self.flatten(maps)  # 400

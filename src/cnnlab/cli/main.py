@@ -15,6 +15,7 @@ from cnnlab.cli.project import project
 from cnnlab.cli.reconstruct import reconstruct
 from cnnlab.cli.sample import sample
 from cnnlab.cli.serve import serve
+from cnnlab.cli.study import study
 from cnnlab.cli.sweep import sweep
 from cnnlab.core.errors import run_app
 
@@ -35,6 +36,7 @@ for command in (
     models,
     export,
     serve,
+    study,
     sweep,
     check,
 ):

@@ -92,6 +92,11 @@ def study_table_path(kind: Literal["csv", "png"]) -> Path:
     return Path("plots") / f"study.{kind}"
 
 
+def study_dir() -> Path:
+    """The records of the study's long runs, in Git: RUN/seed-N.json."""
+    return Path("study")
+
+
 def features_dir(architecture: str) -> Path:
     """A network's stored features: LAYER.npy for each layer, index.npy, labels.npy and features.json; and its maps."""
     return Path("features") / architecture

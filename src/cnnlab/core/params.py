@@ -163,6 +163,46 @@ class Folder(Block):
     shift: Annotated[int, Field(ge=0, le=32)] = 0
 
 
+Rate = Annotated[float, Field(gt=0, le=100)]
+Seeds = Annotated[int, Field(ge=1, le=100)]
+
+
+class StudyRun(Block):
+    """One run of the study, or one for each of its rates; recipe modern has its length and rate elsewhere."""
+
+    network: str
+    change: dict[str, Any] = {}
+    recipe: Recipe = "plain"
+    epochs: Passes | None = None
+    rate: Rate | None = None
+    rates: Annotated[list[Rate], Field(max_length=20)] = []
+    seeds: Seeds | None = None
+
+    @model_validator(mode="after")
+    def _plain_runs_are_complete(self) -> Self:
+        named = {"epochs": self.epochs, "rate or rates": self.rate or self.rates}
+        if self.recipe == "plain" and not all(named.values()):
+            raise ValueError("a run of recipe plain needs epochs and either rate or rates")
+        if self.recipe == "modern" and any(named.values()):
+            raise ValueError("a run of recipe modern has its length and rate under models.NETWORK.modern.full alone")
+        if self.rate and self.rates:
+            raise ValueError("a run has either rate or rates")
+        return self
+
+
+class Study(Block):
+    """The long runs that test the reports' claims, and the number of seeds that was planned for them."""
+
+    dataset: FileName
+    precision: Precision
+    validation_share: Annotated[float, Field(gt=0, le=0.5)]
+    batch_size: Annotated[int, Field(ge=2, le=60_000)]
+    seeds: Seeds
+    seeds_if_open: Seeds
+    options: dict[str, dict[str, Any]]
+    runs: dict[FileName, StudyRun]
+
+
 class EmbedBudget(Block):
     """How many test pictures are embedded and for how long."""
 
@@ -219,6 +259,7 @@ class Switches(Block):
     pool: Pooling
     kernel_size: Literal[1, 3, 5, 7, 9, 11]
     channels: Annotated[list[Annotated[int, Field(ge=1, le=512)]], Field(min_length=2, max_length=2)]
+    convolutions: Literal[2, 3]
 
 
 class Params(Switches):
@@ -237,6 +278,7 @@ class Params(Switches):
     models: Annotated[dict[str, Model], Field(min_length=1)]
     baselines: dict[str, Baseline]
     ablations: dict[FileName, Ablation]
+    study: Study
     embed: Embed
     vae: Vae
 
@@ -268,6 +310,18 @@ class Params(Switches):
                         f"the ablation {name!r} changes {switch!r}, which {ablation.baseline} does not have; "
                         f"its switches are {', '.join(options)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _runs_of_the_study_have_their_options(self) -> Self:
+        for name, run in self.study.runs.items():
+            if run.network not in self.models or run.network not in self.study.options:
+                known = ", ".join(self.study.options)
+                raise ValueError(f"the study's run {name!r} is of {run.network!r}; study.options has {known}")
+            for option in run.change:
+                if option not in self.study.options[run.network]:
+                    known = ", ".join(self.study.options[run.network])
+                    raise ValueError(f"the study's run {name!r} changes {option!r}; {run.network} has {known}")
         return self
 
     @property

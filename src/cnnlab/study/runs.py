@@ -120,7 +120,7 @@ def run_seeds(
 @room_for("the network and the pictures that it is measured on")
 def _measured(trained: Trained[Classifier], setting: Setting, test: Split) -> SeedRun:
     figures = {name: value for name, value in trained.metrics().items() if name.startswith(("train_", "validation_"))}
-    loss, hits = _measure(trained.module, test, setting.device)
+    loss, hits = measure_test(trained.module, test, setting.device)
     figures |= {"test_loss": loss, "test_accuracy": float(hits.mean())}
     figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
     figures |= dead_rectifiers(trained.module, setting.train.images[:DEAD_SAMPLE], setting.device)
@@ -184,7 +184,7 @@ def _train(
 
 
 @torch.inference_mode()
-def _measure(classifier: Classifier, test: Split, device: torch.device) -> tuple[float, np.ndarray]:
+def measure_test(classifier: Classifier, test: Split, device: torch.device) -> tuple[float, np.ndarray]:
     """Mean cross-entropy, and which pictures are right."""
     losses, hits = [], []
     for start in range(0, len(test.labels), EVALUATION_BATCH):

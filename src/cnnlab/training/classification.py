@@ -21,7 +21,7 @@ from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import Multiplied, choose_precision, describe, memory_format, room_for
 from cnnlab.training.loop import EVALUATION_BATCH, Progress, evaluate, fit_jobs, resident
 from cnnlab.training.recipe import peak_rate
-from cnnlab.training.steps import Data, Job, Plan, Row, derive_seed, steps_in_epoch
+from cnnlab.training.steps import Data, Job, Plan, Row, Task, derive_seed, steps_in_epoch
 from cnnlab.training.trained import Trained
 
 # The best of many points on few validation pictures is a lucky one: with fewer than FEW, the point is kept whose
@@ -112,8 +112,12 @@ def train_seeds(
     class_weights: ClassWeights = "none",
     validate: bool | None = None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
+    measure: Callable[[Task], Row] = lambda task: {},
 ) -> list[Trained[Classifier]]:
-    """`train_classifier` for several seeds, each under its name; on a GPU they may share each launch."""
+    """`train_classifier` for several seeds, each under its name; on a GPU they may share each launch.
+
+    `measure` adds figures to each point of the curve.
+    """
     validate = recipe == "modern" if validate is None else validate
     jobs = []
     for seed, name in names.items():
@@ -139,7 +143,7 @@ def train_seeds(
         weights = _balanced(train[1], len(info.class_names)) if class_weights == "balanced" else None
         task = ClassifierTask(classifier, fitted, multiplied, weights)
         classifier.meta |= {"settings": settings, "seed": seed, "validation_share": held_out}
-        jobs.append(Job(task, train, validation if validate else None, plan, checkpoint, on_rows))
+        jobs.append(Job(task, train, validation if validate else None, plan, checkpoint, on_rows, measure))
     return [_trained(job, progress) for job, progress in zip(jobs, fit_jobs(jobs), strict=True)]
 
 

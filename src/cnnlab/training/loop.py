@@ -123,7 +123,7 @@ def _fit(runs: list[_Run]) -> None:
         for stop in ends:
             assert steps is not None
             for run, row in zip(runs, _train_segment(runs, steps, stop, bar), strict=True):
-                row |= _validate(run.job)
+                row |= _validate(run.job) | run.job.measure(run.job.task)
                 _keep(run.job.task, run.progress, row, run.job.plan)
                 if parallel.rank() == 0:
                     run.job.on_rows(run.progress.rows)

@@ -79,7 +79,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One run for the training loop: the task, its data and plan, where it is saved and who is told of its curve."""
+    """One run for the training loop: the task, its data and plan, where it is saved and who is told of its curve.
+
+    `measure` gives further figures for each point of the curve, in evaluation mode. They choose nothing.
+    """
 
     task: Task
     train: Data
@@ -87,6 +90,7 @@ class Job:
     plan: Plan
     checkpoint: Checkpoint | None = None
     on_rows: Callable[[list[Row]], None] = field(default=lambda rows: None)
+    measure: Callable[[Task], Row] = field(default=lambda task: {})
 
     @property
     def device(self) -> torch.device:

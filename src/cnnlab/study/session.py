@@ -1,0 +1,95 @@
+"""One session of the study: make what is planned and not yet recorded, run by run, for as long as there is time."""
+
+import signal
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cnnlab.core import datasets
+from cnnlab.core.params import Params
+from cnnlab.study import records
+from cnnlab.study.make import Place, make
+from cnnlab.study.plan import Planned, choose, plan
+from cnnlab.training import graph
+from cnnlab.training.devices import choose_device, tune_process
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """The minutes that the user gave are over; unfinished training has its checkpoint."""
+
+
+def run_study(settings: Params, names: Sequence[str], device_name: str, minutes: float) -> int:
+    """Make what is missing of the runs named, all of them without names; returns how many seeds are left.
+
+    Each finished seed is a record at once. UserError, before any work, for an unknown run, a device that cannot train,
+    and a record that is not of its run as declared.
+    """
+    runs = plan(settings)
+    chosen = choose(runs, names) if names else list(runs.values())
+    missing = [(run, seeds) for run in chosen if (seeds := _missing(run))]
+    left = sum(len(seeds) for _, seeds in missing)
+    device = choose_device(device_name)
+    tune_process(device)
+    if not missing:
+        return 0
+    name = settings.study.dataset
+    place = Place(
+        datasets.load_info(name), datasets.load_split(name, "train"), datasets.load_split(name, "test"),
+        settings.study.precision, device,
+    )  # fmt: skip
+    try:
+        with _time_limit(60 * minutes):
+            for run, seeds in missing:
+                for group in [seeds] if graph.serves(device) else [[seed] for seed in seeds]:
+                    _make_and_keep(run, group, place)
+                    left -= len(group)
+    except TimeIsUp:
+        print(f"{minutes:g} minutes are over.", file=sys.stderr)
+    return left
+
+
+def summary(run: Planned) -> str:
+    """Mean, spread and n of a run's test accuracy, in one line."""
+    values = [record["test_accuracy"] for record in records.read_run(run).values()]
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    figure = f"test accuracy {statistics.mean(values):.4f}{spread} " if values else ""
+    return f"{run.name}: {figure}(n = {len(values)} of {run.seeds})"
+
+
+def _missing(run: Planned) -> list[int]:
+    """The seeds that are planned and have no record."""
+    done = records.read_run(run)
+    return [seed for seed in range(run.seeds) if seed not in done]
+
+
+def _make_and_keep(run: Planned, seeds: list[int], place: Place) -> None:
+    for record, checkpoint in make(run, seeds, place):
+        path = records.write(record)
+        checkpoint.remove()
+        print(
+            f"{path}: test accuracy {record['test_accuracy']:.4f}, mean of the last epochs "
+            f"{record['tail_test_accuracy']:.4f}; {record['seconds']:.0f} s, "
+            f"{record['examples_per_second']:,.0f} pictures a second in training.",
+            flush=True,
+        )
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeIsUp in the block after that time; 0: never."""
+
+    def ring(*_: Any) -> None:
+        raise TimeIsUp
+
+    if not seconds:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
