@@ -62,7 +62,7 @@ study-gpu:
 	@$(GPU_PYTHON) -c 'from cnnlab.cli.main import main; main()' study --device cuda --minutes $(MINUTES)
 
 verify: setup
-	python tests/verify.py
+	python tools/verify.py
 
 # UV_TORCH_BACKEND=cpu (or cu128 …) in the environment chooses torch's build; without it comes PyPI's, with CUDA on Linux.
 # The stamp is newer than what it was installed from, or everything is installed again (seconds, from uv's cache).

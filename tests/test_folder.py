@@ -27,7 +27,7 @@ from cnnlab.data import fetch, files, pictures
 from cnnlab.data.files import walk
 from cnnlab.data.folder import read_folder
 from cnnlab.data.pictures import PictureError, read_picture, to_pixels
-from stages import source
+from stages import check
 
 ROOT = Path(__file__).parent.parent
 SIZE = 28
@@ -543,7 +543,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_of_the_walk(tmp_path, monkeypa
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Runs the stage `source` in an empty project with the given data sets; what it says, or its error."""
+    """Runs the stage `check` in an empty project with the given data sets; what it says, or its error."""
     monkeypatch.chdir(tmp_path)
     loaded = params.load(Path(__file__).parent.parent / "params.yaml")
 
@@ -551,7 +551,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
         folder = loaded.folder.model_copy(update={"path": path})
         changes = {"dataset": dataset, "folder": folder, "vae": loaded.vae.model_copy(update={"dataset": vae})}
         monkeypatch.setattr(params, "load", lambda: loaded.model_copy(update=changes))
-        source.main()
+        check.main()
         return watched(dataset)
 
     return run
@@ -656,7 +656,7 @@ def dvc(folder: Path, *words: str) -> str:
 @pytest.mark.slow
 def test_dvc_sees_every_change_of_the_users_pictures_and_only_where_they_are_the_data_set(tmp_path):
     kept = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-    stages = {name: kept[name] for name in ("source", "download", "vae_download")}
+    stages = {name: kept[name] for name in ("check", "download", "vae_download")}
     for stage in stages.values():
         stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith(("src/", "stages/"))]
         stage["cmd"] = stage["cmd"].replace("python stages/", f"{sys.executable} {ROOT}/stages/")

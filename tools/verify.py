@@ -38,7 +38,7 @@ def main() -> None:
             sys.exit("the committed lock is not true; these stages would run:\n" + "\n".join(stale))
         print("The lock file is up to date: a clean clone has nothing to run.")
         committed = {path: json.loads((clone / path).read_text()) for path in (FIGURES, TIMING)}
-        run("dvc", "repro", "--single-item", "--force", "source", "download", cwd=clone)
+        run("dvc", "repro", "--single-item", "--force", "check", "download", cwd=clone)
         run("dvc", "repro", "--single-item", "--force", "train@lenet", cwd=clone)
         compare(committed, {path: json.loads((clone / path).read_text()) for path in (FIGURES, TIMING)})
 

@@ -21,13 +21,11 @@ def load_checked(path: Path) -> "Params":
     """Read settings and check all of them, as the stage `check` does; UserError for the first fault."""
     from cnnlab.core import params
     from cnnlab.data.catalogue import check_settings
-    from cnnlab.data.own import check_folder, own_folder
+    from cnnlab.data.own import check_pictures
     from cnnlab.models.options import check_all
 
     settings = params.load(path)
     check_settings(settings)
-    for dataset in (settings.dataset, settings.vae.dataset):
-        if folder := own_folder(settings, dataset):
-            check_folder(folder)
     check_all(settings)
+    check_pictures(settings)
     return settings

@@ -6,14 +6,13 @@ from pathlib import Path
 from cnnlab.core.text import printable
 from cnnlab.data.pictures import PictureError
 
-# What systems and programs leave in folders of pictures; hidden files, which begin with a dot, are never looked at.
+# What lies in folders of pictures and is none; hidden files, which begin with a dot, are never looked at.
 LITTER = frozenset(
     {
-        *("thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"),
+        *("readme.md", "thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"),
         *("__macosx", "@eadir", "$recycle.bin", "system volume information"),
     }
 )
-READ_ME = "README.md"  # the note that lies in data/pictures/
 
 
 def visible(folder: Path) -> list[Path]:
@@ -24,7 +23,7 @@ def visible(folder: Path) -> list[Path]:
 
 
 def walk(folder: Path) -> Iterator[Path | PictureError]:
-    """Every visible file below a folder but README.md, in the order of names.
+    """Every visible file below a folder, in the order of names.
 
     Links are followed; one that leads back to a folder around it is left out. A folder that cannot be read is an error
     in between.
@@ -43,5 +42,5 @@ def _walk(folder: Path, around: tuple[Path, ...]) -> Iterator[Path | PictureErro
     for entry in entries:
         if entry in folders:
             yield from _walk(entry, (*around, real))
-        elif entry.name != READ_ME:
+        else:
             yield entry

@@ -13,7 +13,7 @@ from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError
 from cnnlab.core.split import stratified_split
 from cnnlab.core.text import is_plain, printable
-from cnnlab.data.files import READ_ME, visible
+from cnnlab.data.files import visible
 from cnnlab.data.pictures import PictureError, read_picture, to_pixels
 
 TEST_SHARE = 0.15  # of each class, if the user brings no test/
@@ -71,7 +71,7 @@ def _list(root: Path) -> tuple[dict[str, Classes], list[str]]:
         raise UserError(f"{where} is not a folder: params.yaml names it under folder.path.")
     entries = visible(root)
     folders = [entry for entry in entries if entry.is_dir()]
-    stray = [entry.name for entry in entries if entry not in folders and entry.name != READ_ME]
+    stray = [entry.name for entry in entries if entry not in folders]
     notes = [f"ignored beside the class folders: {_some(stray)}"] if stray else []
     if len(folders) == 1 and folders[0].name.lower() not in HALVES and (inner := _folders(folders[0])):
         inside = (

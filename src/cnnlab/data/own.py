@@ -1,6 +1,6 @@
 """Which folders of the user's own pictures the settings name, and how DVC comes to watch these and no others.
 
-DVC cannot make a dependency conditional. So the stage `source` writes data/sources/NAME for the chosen data set: a link
+DVC cannot make a dependency conditional. So the stage `check` writes data/sources/NAME for the chosen data set: a link
 to the folder of pictures, through which DVC sees every change, or, for a published data set, a file that never changes.
 """
 
@@ -23,6 +23,15 @@ def own_folder(settings: Params, dataset: str) -> Path | None:
     if dataset == FACES and Path(settings.vae.lfw.path).is_dir():
         return Path(settings.vae.lfw.path)
     return None
+
+
+def check_pictures(settings: Params) -> dict[str, Path | None]:
+    """The user's own folder of the classifiers' and of the VAE's data set, by the name in params.yaml, both checked."""
+    folders = {name: own_folder(settings, name) for name in (settings.dataset, settings.vae.dataset)}
+    for folder in folders.values():
+        if folder:
+            check_folder(folder)
+    return folders
 
 
 def check_folder(folder: Path) -> None:
