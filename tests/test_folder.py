@@ -28,6 +28,7 @@ from cnnlab.data.files import walk
 from cnnlab.data.folder import read_folder
 from cnnlab.data.pictures import PictureError, read_picture, to_pixels
 from stages import check
+from tests.project_copy import commit, copy_project, git
 
 ROOT = Path(__file__).parent.parent
 SIZE = 28
@@ -602,8 +603,27 @@ def test_what_stops_dvc_is_named_before_dvc_sees_it(project):
     assert r"data/pictures/a/caf\udce9.png has a name that is not UTF-8; rename it" in told
     assert "data/pictures/a/dangling.png is a link to nothing; remove it" in told
     assert "data/pictures/a/pipe.png is not a regular file; remove it" in told
-    with pytest.raises(UserError, match="nowhere is not a folder"):
+    with pytest.raises(UserError, match=r"nowhere is not a folder: .* `dvc add nowhere` and a commit\."):
         project("folder", path="nowhere")
+    with pytest.raises(UserError, match=r"nowhere is not a folder: .* your pictures\.$"):
+        project("folder", path=str(Path("nowhere").absolute()))
+
+
+def test_stored_pictures_that_dvc_does_not_have_are_one_sentence(project):
+    Path("data").mkdir()
+    Path("data/pictures.dvc").write_text("outs:\n- md5: 0\n  path: pictures\n")
+    with pytest.raises(UserError, match=r"^data/pictures could not be restored from pictures\.dvc: [^\n]+\.$"):
+        project("folder")
+
+
+@pytest.mark.parametrize("option", [{"act": "rleu"}, {"channels": [6]}])
+def test_the_first_stage_checks_the_options_of_every_network_and_ablation(project, monkeypatch, option):
+    loaded = params.load(ROOT / "params.yaml")
+    wrong = loaded.ablations | {"wrong": params.Ablation(baseline="lenet", change=option)}
+    monkeypatch.setattr(params, "load", lambda: loaded.model_copy(update={"ablations": wrong}))
+    with pytest.raises(UserError, match=f"lenet: option '{next(iter(option))}' is "):
+        check.main()
+    assert not Path("data").exists()
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch):
@@ -647,10 +667,51 @@ def test_every_folder_set_gives_whole_splits_or_a_sentence(tmp_path_factory, cou
         assert np.unique(found.train.labels[part]).tolist() == list(range(len(counts)))
 
 
-def dvc(folder: Path, *words: str) -> str:
-    done = subprocess.run(["dvc", *words], cwd=folder, text=True, capture_output=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def dvc(folder: Path, *words: str, fails: int = 0) -> str:
+    sources = {"PYTHONPATH": str(folder / "src" if (folder / "src").is_dir() else ROOT / "src")}
+    done = subprocess.run(
+        ["dvc", *words], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        check=False, env=os.environ | sources,
+    )  # fmt: skip
+    assert done.returncode == fails, done.stdout
     return done.stdout
+
+
+def measured_pictures(lab: Path) -> dict[str, list[int]]:
+    """How many pictures the baselines of each experiment were fitted to and measured on."""
+    found = {}
+    for ref in git(lab, "for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").split():
+        figures = json.loads(git(lab, "show", f"{ref}:metrics/test/baselines.json"))
+        found[Path(ref).name] = [figures["n_train"], figures["n"]]
+    return found
+
+
+@pytest.mark.slow
+def test_pictures_that_dvc_add_has_stored_are_seen_in_every_copy_of_the_project(tmp_path):
+    lab = copy_project(tmp_path / "lab", budget="smoke")
+    fill(lab / "data/pictures", {"a": 9, "b": 9})
+    assert "`dvc add data/pictures` and a commit" in dvc(
+        lab, "exp", "run", "--temp", "-S", "dataset=folder", "baselines", fails=255
+    )
+    dvc(lab, "add", "data/pictures")
+    commit(lab, "my pictures")
+    dvc(lab, "exp", "run", "--temp", "-n", "temp", "-S", "dataset=folder", "baselines")
+    dvc(lab, "exp", "run", "--queue", "-n", "queued", "-S", "dataset=folder", "-S", "seed=1", "baselines")
+    dvc(lab, "exp", "run", "--run-all")
+    assert measured_pictures(lab) == {"temp": [16, 2], "queued": [16, 2]}
+
+    clone = tmp_path / "clone"  # gets them from the store
+    dvc(lab, "remote", "add", "--default", "store", str(tmp_path / "store"))
+    commit(lab, "a store")
+    dvc(lab, "push", "-q", "data/pictures.dvc")
+    git(tmp_path, "clone", "-q", str(lab), str(clone))
+    dvc(clone, "repro", "check")
+    assert not (clone / "data/pictures").exists()
+    (clone / "params.yaml").write_text(
+        (clone / "params.yaml").read_text().replace("\ndataset: fashion_mnist", "\ndataset: folder")
+    )
+    dvc(clone, "repro", "check")
+    assert len(list((clone / "data/pictures").rglob("*.png"))) == 18
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 from dvc.repo import Repo
 
 from cnnlab.core import params
-
-ROOT = Path(__file__).parent.parent
+from tests.project_copy import ROOT, copy_project
 
 
 def recipe(title: str) -> str:
@@ -38,18 +36,7 @@ def insert(path: Path, after: str, text: str) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """What Git holds or would hold, as a repository of its own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, text=True, capture_output=True, check=True,
-    ).stdout.split("\0")  # fmt: skip
-    for name in filter(None, listed):
-        if (ROOT / name).is_file():
-            (tmp_path / "lab" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / "lab" / name)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
-        subprocess.run([*git, *words], cwd=tmp_path / "lab", check=True)
-    return tmp_path / "lab"
+    return copy_project(tmp_path / "lab")
 
 
 def run(project: Path, *words: str) -> str:

@@ -53,8 +53,10 @@ def needed_sources(words: list[str]) -> set[Path]:
 
 
 def architectures(words: list[str]) -> set[str]:
-    """The architectures that a stage's command names, or whose ablation it names."""
+    """The architectures that a command names, or whose ablation it names; all of them for the stage `check`."""
     ablations = params.load(ROOT / "params.yaml").ablations
+    if "stages/check.py" in words:
+        return set(models.names())
     if "stages/study_run.py" in words:
         return {ablations[word].baseline for word in words if word in ablations}
     return set(words) & set(models.names())

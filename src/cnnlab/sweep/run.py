@@ -108,8 +108,9 @@ def _prepare(
             with _writing(source.url), Repo() as repo:
                 _try_remote(repo)
             work = plan_work(points, named, check)
+            added = [f"{name}.dvc" for name in source.pictures if Path(f"{name}.dvc").is_file()]
             with _writing(source.url), Repo() as repo:
-                repo.push(targets=list(work.targets), with_deps=True)
+                repo.push(targets=[*work.targets, *added], with_deps=True)
     project.keep_remote(source.remote, source.url)
     return work
 
