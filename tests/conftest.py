@@ -5,9 +5,12 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tools import chromium
 
 # Small tensors gain nothing from threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,6 +42,17 @@ ALLOWED_SKIPS = (
     r"fake CUDA tensors cannot start here: ",
     r"no network namespaces here, which need root and iproute2: ",
 )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = chromium.find()
+    if not path:
+        pytest.skip(chromium.MISSING)
+    with chromium.start(path) as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,14 @@
-"""Photograph report/index.html for README: `python tests/report_pictures.py` writes docs/pictures/, in Chromium."""
+"""Photograph report/index.html for README: `python -m tests.report_pictures` writes docs/pictures/, in Chromium."""
 
 import io
-import os
-import shutil
 import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from cnnlab.core import artifacts
+from tools import chromium
 
 FOLDER = Path("docs/pictures")
 WIDTH, HEIGHT = 1200, 800  # pixels
@@ -18,17 +17,15 @@ COLOURS = 128  # of the files: flat areas and type need no more
 
 def main() -> None:
     """Write page.png (the head), map.png (a dot pointed at, dark) and curves.png."""
-    browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser:
-        sys.exit("Error: no Chromium here: install one, or name it in the variable CHROMIUM.")
-    with sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+    path = chromium.find()
+    if not path:
+        sys.exit(f"Error: {chromium.MISSING}.")
+    with chromium.start(path) as browser:
         for name, scheme in (("page", "light"), ("map", "dark"), ("curves", "light")):
-            page = launched.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
             page.goto(artifacts.report_path().resolve().as_uri())
             page.wait_for_function("document.documentElement.dataset.ready")
             write(FOLDER / f"{name}.png", SHOTS[name](page))
-        launched.close()
 
 
 def of_map(page: Page) -> bytes:

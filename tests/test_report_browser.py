@@ -12,9 +12,6 @@ from tests import report_lab
 from tests.test_report import HOSTILE
 
 pytestmark = pytest.mark.slow
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 SECTIONS = [
     "live",
     "run",
@@ -29,16 +26,6 @@ SECTIONS = [
     "vae",
     "onnx",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not BROWSER:
-        pytest.skip("no Chromium here: install one, or name it in the variable CHROMIUM")
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

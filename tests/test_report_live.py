@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from cnnlab.data.pictures import read_picture
 from cnnlab.data.sample import load_sample
 from cnnlab.embedding.pca import fit_pca
 from cnnlab.embedding.store import Embedding, save
+from cnnlab.embedding.stored import StoredMap, open_map
 from cnnlab.export.bundle import make_bundle
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import is_novel
@@ -29,14 +31,13 @@ from cnnlab.page import live
 from cnnlab.page.assemble import assemble
 from cnnlab.page.render import render
 from cnnlab.page.sources import read
+from cnnlab.vae.codec import Encoder
 from tests import report_lab
 from tests.test_export import NAMES, make_classifier
-from tests.test_report_browser import BROWSER, QUIET
 from tests.test_vae_files import exported
 from tools import page_assets
 
 pytestmark = pytest.mark.slow
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 LAYER = "fc1"
 
 
@@ -52,9 +53,18 @@ def runtime(tmp_path_factory) -> Path:
     return folder
 
 
+class Laboratory(NamedTuple):
+    """A page with a live part, and what it is compared with; the networks are untrained."""
+
+    page: Path
+    small: Model  # the page's own copy of MyNet
+    whole: Model
+    encoder: Encoder
+    map: StoredMap
+
+
 @pytest.fixture(scope="module")
-def laboratory(tmp_path_factory, runtime):
-    """A folder with a page that has a live part, its two small models, and MyNet's float32 file (untrained weights)."""
+def laboratory(tmp_path_factory, runtime) -> Laboratory:
     folder = tmp_path_factory.mktemp("live")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -78,7 +88,10 @@ def laboratory(tmp_path_factory, runtime):
         data = assemble(sources, used)
         data["live"], blobs = live.live(sources.test, data["maps"]["index"])
         (folder / "index.html").write_text(render(data, blobs), encoding="utf-8")
-    return folder / "index.html", unpacked(blobs["network"]), bundle.features
+        stored = open_map(artifacts.features_dir("mynet"), artifacts.embedding_dir("mynet", "tsne"), LAYER, "tsne")
+        coder = Encoder.load(artifacts.onnx_path("vae_encoder"))
+    small = Model.of(session_of(unpacked(blobs["network"]), "", threads=1), "")
+    return Laboratory(folder / "index.html", small, Model.of(session_of(bundle.features, ""), ""), coder, stored)
 
 
 def embedded(model: Model, test: Split) -> None:
@@ -92,8 +105,11 @@ def embedded(model: Model, test: Split) -> None:
         artifacts.write_array(folder / f"{name}.npy", values)
     pca, reduced = fit_pca(features, 0)
     save(artifacts.embedding_dir("mynet", "tsne") / LAYER, Embedding("tsne", pca, reduced, reduced[:, :2]))
-    plots = artifacts.embedding_plots_dir() / "mynet-tsne"
-    artifacts.write_text(plots / f"{LAYER}.csv", (plots / "final.csv").read_text())
+    rows = [
+        {"index": row, "class": int(label), "label": NAMES[label], "x": float(x), "y": float(y)}
+        for row, (label, (x, y)) in enumerate(zip(test.labels, reduced[:, :2], strict=True))
+    ]
+    artifacts.write_csv(artifacts.embedding_plots_dir() / "mynet-tsne" / f"{LAYER}.csv", rows)
 
 
 def unpacked(text: str) -> bytes:
@@ -102,16 +118,6 @@ def unpacked(text: str) -> bytes:
     digits = [code - ord("#") - (code > ord("<")) for code in characters.encode()]
     bits = "".join(f"{high * 91 + low:013b}" for high, low in zip(digits[::2], digits[1::2], strict=True))
     return gzip.decompress(bytes(int(bits[8 * i : 8 * i + 8], 2) for i in range(int(length))))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not BROWSER:
-        pytest.skip("no Chromium here: install one, or name it in the variable CHROMIUM")
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -123,7 +129,7 @@ def page(browser, laboratory):
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda asked: asked.url.startswith(("file:", "data:", "blob:")) or said.append(asked.url))
-    page.goto(laboratory[0].as_uri())
+    page.goto(laboratory.page.as_uri())
     page.wait_for_selector("html[data-ready]", state="attached")
     page.wait_for_selector("html[data-live]", state="attached", timeout=120_000)
     yield page
@@ -167,14 +173,19 @@ ASK = """async ([data]) => {
     const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
     const { rgba, width, height } = await readPicture(new Blob([bytes]));
     const found = await engine.call("answer", { rgba, width, height });
-    return { ...found, pixels: [...found.pixels], logits: [...found.logits], layers: null, reduced: null };
+    return { ...found, pixels: [...found.pixels], logits: [...found.logits] };
 }"""
 
 
+def ask(page, data: bytes) -> dict:
+    """What the page's network says of a picture, given as a file's bytes."""
+    return page.evaluate(ASK, [base64.b64encode(data).decode()])
+
+
 def test_the_page_answers_as_python_does(page, laboratory):
-    small, whole = (Model.of(session_of(data, "", threads=1), "") for data in laboratory[1:])
+    small, whole = laboratory.small, laboratory.whole
     for name, data in pictures().items():
-        found = page.evaluate(ASK, [base64.b64encode(data).decode()])
+        found = ask(page, data)
         expected = prepare(read_picture(io.BytesIO(data)), small.shape, small.meta["object_share"])
         assert found["pixels"] == expected.pixels.ravel().tolist(), name
         assert found["inverted"] == expected.inverted, name
@@ -187,30 +198,65 @@ def test_the_page_answers_as_python_does(page, laboratory):
 
 
 def test_a_jpeg_turned_by_its_exif_data_is_read_upright(page, laboratory):
-    model = Model.of(session_of(laboratory[1], ""), "")
+    model = laboratory.small
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(load_sample_image("flower.jpg")).save(buffer, format="JPEG", quality=95, subsampling=0, exif=exif)
-    found = page.evaluate(ASK, [base64.b64encode(buffer.getvalue()).decode()])
+    found = ask(page, buffer.getvalue())
     upright = read_picture(io.BytesIO(buffer.getvalue()))
     expected = prepare(upright, model.shape, model.meta["object_share"]).pixels.ravel()
     assert np.abs(np.array(found["pixels"]) - expected).max() <= 3  # two decoders round differently
 
 
-def test_a_test_picture_is_its_own_nearest_neighbour(page):
-    image = load_sample()[1].images[5, 0]
-    found = page.evaluate(ASK, [base64.b64encode(png(Image.fromarray(image))).decode()])
-    distances, rows = zip(*found["near"], strict=True)
-    assert rows[0] == 5
-    assert list(distances) == sorted(distances)
+LOOK = """async () => {
+    const { sheets, nearest, at } = await engine.call("look");
+    return { nearest, at, sheets: sheets.map(({ rgba, width, height }) => ({ rgba: [...rgba], width, height })) };
+}"""
+
+
+def test_a_picture_falls_where_project_puts_it_near_the_same_pictures(page, laboratory):
+    model = laboratory.small
+    stored = laboratory.map
+    grid = page.evaluate(f"(({{ x, y }}) => [x, y])(DATA.maps.networks.mynet.methods.tsne['{LAYER}'])")
+    points = stored.embedding.points
+    for index in (5, 100, 300):  # the first is on the map
+        image = load_sample()[1].images[index]
+        ask(page, png(Image.fromarray(image[0])))
+        found = page.evaluate(LOOK)
+        (outputs,) = model.outputs(image[None], [LAYER])
+        (expected,) = stored.place(outputs[LAYER].reshape(1, -1), 5)
+        assert [near["row"] for near in found["nearest"][:5]] == [near.picture for near in expected.nearest]
+        distances = [near["distance"] for near in found["nearest"]]
+        assert distances == sorted(distances)
+        # The page's grid, from the places of the pictures that are on both maps.
+        axes = [np.polyfit(points[:, axis], grid[axis], 1) for axis in (0, 1)]
+        wanted = [np.polyval(axes[axis], place) for axis, place in enumerate((expected.x, expected.y))]
+        np.testing.assert_allclose(found["at"], wanted, atol=0.01 * np.ptp(grid, axis=1).max())
+        assert found["nearest"][0]["row"] == 5 or index != 5
+
+
+def test_feature_maps_are_those_of_the_network(page, laboratory):
+    model = laboratory.small
+    image = load_sample()[1].images[7]
+    ask(page, png(Image.fromarray(image[0])))
+    (sheet, *_) = page.evaluate(LOOK)["sheets"]
+    (outputs,) = model.outputs(image[None], ["conv1"])
+    maps = outputs["conv1"][0]
+    rgba = np.reshape(sheet["rgba"], (sheet["height"], sheet["width"], 4))
+    size = maps.shape[1]
+    for channel in (0, 3):
+        left = channel * (sheet["width"] - size) // 7
+        scaled = 255 * (maps[channel] - maps[channel].min()) / np.ptp(maps[channel])
+        np.testing.assert_allclose(rgba[:size, left : left + size, 1], scaled, atol=1)
+    assert (rgba[:size, size] == 0).all()  # a gap
 
 
 HEAT = """async ([pixels, label]) => [...(await heatOf(Uint8Array.from(pixels), label))]"""
 
 
 def test_the_heat_map_is_that_of_explain(page, laboratory):
-    model = Model.of(session_of(laboratory[1], ""), "")
+    model = laboratory.small
     image = load_sample()[1].images[3]
     expected = explain(model, image)
     found = page.evaluate(HEAT, [image.ravel().tolist(), expected.label])
@@ -222,7 +268,9 @@ def answered(page) -> int:
 
 
 def wait_for_answer(page, before: int) -> None:
+    """Wait until a new answer is shown, and what lies behind it."""
     page.wait_for_selector(f"html[data-answered]:not([data-answered='{before}'])", state="attached")
+    page.wait_for_function("document.documentElement.dataset.looked === document.documentElement.dataset.answered")
 
 
 def test_drawing_answers_as_one_draws_and_clearing_takes_it_back(page):
@@ -238,7 +286,7 @@ def test_drawing_answers_as_one_draws_and_clearing_takes_it_back(page):
     shares = page.locator(".bars b").all_inner_texts()
     assert 98 <= sum(int(share.split()[0]) for share in shares) <= 102
     assert page.locator(".near figure").count() == 5
-    page.wait_for_selector("canvas[data-done]")
+    page.wait_for_selector("html[data-explained]", state="attached")
     assert drawn_pixels(page) > 0
     page.get_by_role("button", name="Clear").click()
     assert drawn_pixels(page) == 0
@@ -298,12 +346,13 @@ def test_sliders_samples_and_the_walk_decode_new_pictures(page):
         return canvas.evaluate("(c) => c.toDataURL()")
 
     def change(act) -> None:
-        count, before = canvas.get_attribute("data-decoded"), picture()
+        before = picture()
         act()
-        page.wait_for_selector(f"#sampler canvas:not([data-decoded='{count}'])")
-        assert picture() != before
+        page.wait_for_function(
+            "(before) => before !== document.querySelector('#sampler .plate canvas').toDataURL()", arg=before
+        )
 
-    page.wait_for_selector("#sampler canvas[data-decoded]")
+    page.wait_for_selector("html[data-decoded]", state="attached")
     slider = page.locator("#sampler [data-dimension]").first
     slider.focus()
     change(lambda: [page.keyboard.press("ArrowRight") for _ in range(30)])
@@ -313,10 +362,34 @@ def test_sliders_samples_and_the_walk_decode_new_pictures(page):
     change(lambda: page.keyboard.press("End"))
 
 
+def test_the_readers_own_picture_is_encoded_and_walked_from(page, laboratory):
+    own = page.locator("#sampler").get_by_role("button", name="Your picture", exact=True)
+    own.click()
+    page.wait_for_selector("#sampler-status:has-text('draw or open a picture first')")
+    before = answered(page)
+    image = load_sample()[1].images[3]
+    chosen = {"name": "picture.png", "mimeType": "image/png", "buffer": png(Image.fromarray(image[0]))}
+    page.locator("#live input[type=file]").first.set_input_files(chosen)
+    wait_for_answer(page, before)
+    (code,), _ = laboratory.encoder.codes(image[None])
+    # The page's encoder stores its weights in 8 bits.
+    found = page.evaluate("async () => [...(await engine.call('encode')).code]")
+    np.testing.assert_allclose(found, code, atol=0.05 * max(1, np.abs(code).max()))
+    own.click()
+    page.wait_for_selector("#sampler-status:has-text('Decoded')")
+    page.get_by_role("button", name="Your picture, as the end").click()
+    page.wait_for_function("document.querySelector('[data-walk=to]').value === 'own'")
+    page.get_by_label("How far on the walk").focus()
+    page.keyboard.press("End")
+    shown = page.locator("#sampler [data-dimension]").first
+    dimension = int(shown.get_attribute("data-dimension"))
+    assert abs(float(shown.input_value()) - np.clip(found[dimension], -3, 3)) < 0.05
+
+
 def test_a_phone_has_room_for_the_live_part(browser, laboratory):
     context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
     page = context.new_page()
-    page.goto(laboratory[0].as_uri())
+    page.goto(laboratory.page.as_uri())
     page.wait_for_selector("html[data-live]", state="attached", timeout=120_000)
     page.locator(".board canvas").scroll_into_view_if_needed()
     box = page.locator(".board canvas").bounding_box()
@@ -329,7 +402,7 @@ def test_a_phone_has_room_for_the_live_part(browser, laboratory):
 def test_the_page_is_used_before_the_network_has_loaded(browser, laboratory):
     context = browser.new_context()
     page = context.new_page()
-    page.goto(laboratory[0].as_uri())
+    page.goto(laboratory.page.as_uri())
     page.wait_for_selector("html[data-ready]", state="attached")
     page.locator("#curves").get_by_role("radio", name="loss").check()
     assert page.locator("#curves .chart [data-series=mynet]").count() == 1

@@ -11,6 +11,7 @@ import sys
 import threading
 import venv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,11 +129,7 @@ def test_node_snippet_refuses_a_picture_of_another_size(packages: Path):
 
 @pytest.mark.slow
 @NO_NODE
-def test_the_browsers_page_answers(packages: Path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser:
-        pytest.skip("no Chromium here: install one, or name it in the variable CHROMIUM")
+def test_the_browsers_page_answers(packages: Path, browser: Any):
     site = packages / "site"
     site.mkdir()
     (site / "index.html").write_text(snippet("docs/deploy.md", "html", "ort.wasm"))
@@ -144,18 +141,16 @@ def test_the_browsers_page_answers(packages: Path):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with playwright.sync_playwright() as started:
-            opened = started.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-            tab = opened.new_page()
-            tab.goto(f"http://127.0.0.1:{server.server_port}/")
-            for index in PICTURES:
-                put_picture(packages, index)
-                expected = answer(Model.load(default_model_path()), index)
-                # Choosing a file of the same name again is no change to a browser.
-                chosen = shutil.copy(packages / "picture.png", packages / f"{index}.png")
-                tab.set_input_files("input", str(chosen))
-                tab.wait_for_function(f"document.querySelector('output').textContent.startsWith({expected!r})")
-            opened.close()
+        tab = browser.new_page()
+        tab.goto(f"http://127.0.0.1:{server.server_port}/")
+        for index in PICTURES:
+            put_picture(packages, index)
+            expected = answer(Model.load(default_model_path()), index)
+            # Choosing a file of the same name again is no change to a browser.
+            chosen = shutil.copy(packages / "picture.png", packages / f"{index}.png")
+            tab.set_input_files("input", str(chosen))
+            tab.wait_for_function(f"document.querySelector('output').textContent.startsWith({expected!r})")
+        tab.close()
     finally:
         server.shutdown()
         server.server_close()

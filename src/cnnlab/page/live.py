@@ -1,6 +1,6 @@
-"""The live part of the page: a small copy of a network and of the VAE's decoder, and what their answers need.
+"""The live part of the page: small copies of a network and of the VAE, and what their answers need.
 
-onnxruntime-web runs both in the browser. It lies in assets/runtime/, where `make page-assets` puts it (12 MB of
+onnxruntime-web runs them in the browser. It lies in assets/runtime/, where `make page-assets` puts it (12 MB of
 WebAssembly, 3.1 compressed: too much for Git); without it the page has everything but its live part.
 """
 
@@ -17,8 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from cnnlab.core import artifacts
 from cnnlab.core.datasets import Split
 from cnnlab.embedding.stored import StoredMap, open_map
+from cnnlab.embedding.tsne import LEAST, PLACE_PERPLEXITY, fitting_perplexity
 from cnnlab.inference import Model
 from cnnlab.inference.session import session_of
+from cnnlab.page.maps import GRID, span
 from cnnlab.vae.codec import Decoder, Encoder
 
 NETWORK = "mynet"  # the most accurate one that is small enough
@@ -45,8 +47,8 @@ def live(test: Split, shown: list[int]) -> tuple[dict[str, Any], dict[str, str]]
     script, wasm = ((FOLDER / name).read_bytes() for name in RUNTIME)
     script = script.replace(ADDRESS, b'"given"')
     network, model = _network(path.read_bytes(), test, shown)
-    vae, decoder = _vae()
-    blobs = {"script": script, "wasm": wasm, "network": model, "decoder": decoder}
+    vae, coders = _vae()
+    blobs = {"script": script, "wasm": wasm, "network": model} | coders
     return {"network": network, "vae": vae}, {name: packed(data) for name, data in blobs.items()}
 
 
@@ -70,10 +72,15 @@ def _network(data: bytes, test: Split, shown: list[int]) -> tuple[dict[str, Any]
 
 
 def _map(stored: StoredMap, shown: list[int]) -> dict[str, Any]:
-    """What places a new picture: the layer's principal components, and those of the pictures shown."""
+    """What places a new picture: the layer's principal components, and those of the pictures shown.
+
+    unit: of the map, to one step of the page's grid. perplexity: of the neighbours; None in a map of too few pictures.
+    """
     rows = np.searchsorted(stored.index, shown)
     pca = stored.embedding.pca
     return {
+        "perplexity": fitting_perplexity(PLACE_PERPLEXITY, len(rows)) if len(rows) >= LEAST else None,
+        "unit": span(stored.embedding.points) / GRID,
         "layer": stored.layer,
         "kept": len(pca.components),
         "mean": halves(pca.mean),
@@ -82,11 +89,11 @@ def _map(stored: StoredMap, shown: list[int]) -> dict[str, Any]:
     }
 
 
-def _vae() -> tuple[dict[str, Any], bytes]:
-    """The densities of codes, the codes of some test pictures, and a small copy of the decoder; empty without a VAE."""
+def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The densities of codes, the codes of some test pictures, and small copies of both parts; empty without a VAE."""
     paths = artifacts.onnx_path("vae_encoder"), artifacts.onnx_path("vae_decoder")
     if not all(path.is_file() for path in paths):
-        return {}, b""
+        return {}, {}
     encoder, decoder = Encoder.load(paths[0], threads=1), Decoder.load(paths[1], threads=1)
     test = Split(
         *(artifacts.read_array(artifacts.dataset_dir("vae") / "test" / f"{n}.npy") for n in ("images", "labels"))
@@ -97,6 +104,7 @@ def _vae() -> tuple[dict[str, Any], bytes]:
     codes, _ = encoder.codes(np.array(test.images[chosen]))
     about = {
         "shape": decoder.meta["shape"],
+        "object_share": encoder.meta.get("object_share"),
         "z_dim": decoder.meta["z_dim"],
         "dimensions": np.argsort(-kl, kind="stable")[:DIMENSIONS].tolist(),
         "kl": [round(float(value), 2) for value in -np.sort(-kl, kind="stable")[:DIMENSIONS]],
@@ -105,7 +113,8 @@ def _vae() -> tuple[dict[str, Any], bytes]:
         "class_names": decoder.class_names,
         "gaussians": [_gaussian(gaussian.mean, gaussian.factor) for gaussian in decoder.gaussians()],
     }
-    return about, small_copy(paths[1].read_bytes(), ["image"])
+    copies = [small_copy(path.read_bytes(), [name]) for path, name in zip(paths, ("mean", "image"), strict=True)]
+    return about, dict(zip(("encoder", "decoder"), map(without_metadata, copies), strict=True))
 
 
 def _title(names: tuple[str, ...], label: int, index: int) -> str:
@@ -154,6 +163,13 @@ def small_copy(data: bytes, outputs: list[str]) -> bytes:
     copy = helper.make_model(graph_of, opset_imports=model.opset_import, ir_version=model.ir_version)
     copy.metadata_props.extend(model.metadata_props)
     return copy.SerializeToString(deterministic=True)
+
+
+def without_metadata(data: bytes) -> bytes:
+    """An ONNX model without what no browser can read: the decoder's is a third of its small copy."""
+    model = onnx.load_model_from_string(data)
+    del model.metadata_props[:]
+    return model.SerializeToString(deterministic=True)
 
 
 def _needed(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:

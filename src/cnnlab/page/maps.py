@@ -67,11 +67,15 @@ def sprite(images: np.ndarray) -> dict[str, Any]:
 
 def on_grid(points: np.ndarray) -> list[list[int]]:
     """Points [n, 2] as whole numbers from 0 to GRID, both axes by one scale, y downwards: [xs, ys]."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    span = float((high - low).max()) or 1.0
-    placed = (points - (low + high) / 2) / span * GRID + GRID / 2
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    placed = (points - middle) / span(points) * GRID + GRID / 2
     placed[:, 1] = GRID - placed[:, 1]
     return placed.round().astype(int).T.tolist()
+
+
+def span(points: np.ndarray) -> float:
+    """The longer side of the points' box; 1 where they are all on one spot."""
+    return float(np.ptp(points, axis=0).max()) or 1.0
 
 
 def _index(rows: Sequence[Row]) -> list[int]:

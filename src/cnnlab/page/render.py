@@ -15,11 +15,13 @@ SCRIPTS = (
     "networks.js",
     "findings.js",
     "packed.js",
+    "engine.js",
+    "drawing.js",
     "live.js",
     "sampler.js",
     "products.js",
 )
-WORKER = ("packed.js", "prepare.js", "explain.js", "worker.js")
+WORKER = ("packed.js", "prepare.js", "explain.js", "place.js", "worker.js")
 
 
 def render(data: Mapping[str, Any], blobs: Mapping[str, str] | None = None) -> str:

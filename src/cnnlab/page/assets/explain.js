@@ -1,7 +1,7 @@
 // What an answer rests on, by occlusion (Zeiler and Fergus 2014, section 4.2), as inference/explain.py says and does it:
 // a patch covers one part after another, and the fall of the answer's log-probability is what lies under it.
 
-const AT_A_TIME = 24; // patches
+const AT_A_TIME = 8; // patches: a stroke waits no longer than these take
 
 /** From patch number `from` on: where they lie (top, left, bottom, right), the fall of the log-probability, what is next. */
 async function occlude({ pixels, label, from }) {

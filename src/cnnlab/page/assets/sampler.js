@@ -1,69 +1,135 @@
-// The VAE, live: sliders for its strongest dimensions, samples, and a walk between two pictures.
+// The VAE, live: sliders for its strongest dimensions, samples, and a walk between two pictures, yours among them.
 
 function sampler() {
   if (!LIVE || !LIVE.vae.shape) return null;
-  const { shape, z_dim: dims, dimensions, kl, titles, class_names: names, gaussians } = LIVE.vae,
+  const { shape, z_dim: dims, titles } = LIVE.vae,
+    [, height, width] = shape,
     codes = halves(LIVE.vae.codes);
-  const code = (place) => codes.slice(place * dims, (place + 1) * dims);
-  let z = code(0),
-    busy = false,
-    again = false,
-    playing = 0;
-  const canvas = h("canvas", { width: shape[2], height: shape[1], role: "img", "aria-label": "The decoded picture" });
-  const status = h("p", { class: "hint", role: "status" }, "The decoder is loading …");
-
-  async function decode() {
-    if (busy) {
-      again = true;
-      return;
-    }
-    busy = true;
+  let z = codes.slice(0, dims);
+  const canvas = h("canvas", { width, height, role: "img", "aria-label": "The decoded picture" }),
+    status = h("p", { class: "hint", role: "status", id: "sampler-status" }, "The decoder is loading …");
+  const decode = latest(
+    async () => {
+      const begun = performance.now(),
+        { pixels } = await engine.call("decode", { codes: Float32Array.from(z) });
+      paint(canvas, rgbaOf(pixels, shape), width, height);
+      status.textContent = `Decoded in ${whole(Math.max(1, performance.now() - begun))} ms.`;
+      tally("decoded");
+    },
+    (error) => (status.textContent = `No picture: ${error.message}.`),
+  );
+  /** The code of the picture in “Try it”; null, and a word to the reader, where there is none. */
+  async function ownCode() {
     try {
       await engine.ready();
-      do {
-        again = false;
-        const begun = performance.now(),
-          { pixels } = await engine.call("decode", { codes: Float32Array.from(z) });
-        paint(canvas, pixels, shape);
-        status.textContent = `Decoded in ${whole(Math.max(1, performance.now() - begun))} ms.`;
-        canvas.dataset.decoded = String(Number(canvas.dataset.decoded || 0) + 1);
-      } while (again);
+      return (await engine.call("encode")).code;
     } catch (error) {
-      status.textContent = `No picture: ${error.message}.`;
-    } finally {
-      busy = false;
+      status.textContent = `No code of your picture: ${error.message}.`;
+      return null;
     }
   }
 
-  const sliders = dimensions.map((dimension, place) => {
-    const input = h("input", {
-      type: "range", min: -3, max: 3, step: 0.05, "data-dimension": dimension,
-      oninput: () => {
-        z[dimension] = Number(input.value);
-        decode();
-      },
-    });
-    return { dimension, input, row: h("label", { class: "slider" }, `z${dimension} (${fixed(kl[place], 1)} nats)`, input) };
+  const sliders = codeSliders((dimension, value) => {
+    z[dimension] = value;
+    decode();
   });
   /** Take a code, show it on the sliders and decode it. */
   function take(values) {
     z = Float32Array.from(values);
-    sliders.forEach(({ dimension, input }) => (input.value = z[dimension]));
+    sliders.show(z);
     decode();
   }
-  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-  const draws = () => Float32Array.from({ length: dims }, normal);
+  const stored = titles.map((title, i) => [title, codes.slice(i * dims, (i + 1) * dims)]),
+    picture = figure(h("div", { class: "plate" }, canvas), "The picture that the decoder makes of the code.");
+  take(z);
+  return h(
+    "div",
+    { class: "sampler", id: "sampler" },
+    h("h3", {}, "Try it"),
+    h(
+      "div",
+      { class: "live-grid two" },
+      h("div", {}, picture, status),
+      h(
+        "div",
+        {},
+        sampleButtons(take, ownCode),
+        h("h3", {}, "Dimensions of the code"),
+        prose("Those that the VAE uses most, by their KL divergence. Move one to see what it stands for."),
+        sliders.box,
+        h("h3", {}, "A walk between two pictures"),
+        prose("Choose where it begins and ends: a test picture, or your own from the top of the page."),
+        walkTools(stored, take, ownCode),
+      ),
+    ),
+  );
+}
+
+/** A slider for each of the strongest dimensions; changed(dimension, value) is called when one moves. */
+function codeSliders(changed) {
+  const { dimensions, kl } = LIVE.vae;
+  const sliders = dimensions.map((dimension, place) => {
+    const input = h("input", {
+      type: "range", min: -3, max: 3, step: 0.05, "data-dimension": dimension,
+      oninput: () => changed(dimension, Number(input.value)),
+    });
+    return { dimension, input, row: h("label", { class: "slider" }, `z${dimension} (${fixed(kl[place], 1)} nats)`, input) };
+  });
+  const show = (z) => sliders.forEach(({ dimension, input }) => (input.value = z[dimension]));
+  return { box: h("div", { class: "sliders" }, sliders.map(({ row }) => row)), show };
+}
+
+/** Buttons that take a code: of the prior, of each class, of the reader's picture. */
+function sampleButtons(take, ownCode) {
+  const { z_dim: dims, class_names: names, gaussians } = LIVE.vae;
+  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()),
+    draws = () => Float32Array.from({ length: dims }, normal);
   function drawn({ mean, factor }) {
     const centre = halves(mean),
       lower = halves(factor),
       noise = draws();
     return centre.map((v, i) => v + noise.reduce((a, n, k) => a + n * lower[i * dims + k], 0));
   }
-  const from = h("select", { "data-walk": "from", onchange: () => walk() }, titles.map((t, i) => h("option", { value: i }, t))),
-    to = h("select", { "data-walk": "to", onchange: () => walk() }, titles.map((t, i) => h("option", { value: i, selected: i === Math.min(2, titles.length - 1) }, t))),
+  const classes = gaussians.length <= 20 ? gaussians : [];
+  return h(
+    "div",
+    { class: "tools" },
+    button("Another sample", () => take(draws())),
+    button("Your picture", async () => {
+      const code = await ownCode();
+      if (code) take(code);
+    }),
+    classes.map((gaussian, i) => button(names[i], () => take(drawn(gaussian)))),
+  );
+}
+
+/** Where a walk begins and ends, how far it has come, and a button that plays it. stored: [title, code] of pictures. */
+function walkTools(stored, take, ownCode) {
+  const codes = [0, Math.min(2, stored.length - 1)].map((i) => stored[i][1]),
     way = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, "aria-label": "How far on the walk", oninput: () => walk() });
-  const walk = () => take(spherical(code(Number(from.value)), code(Number(to.value)), Number(way.value)));
-  const play = h("button", { type: "button", class: "quiet", onclick: () => (playing ? stop() : begin()) }, "Play the walk");
+  let playing = 0;
+  const walk = () => take(spherical(...codes, Number(way.value)));
+  function end(label, place) {
+    const choice = h(
+      "select",
+      { "data-walk": label, onchange: () => set(stored[choice.value][1]) },
+      stored.map(([title, code], i) => h("option", { value: i, selected: code === codes[place] }, title)),
+      h("option", { value: "own", hidden: true }, "your picture"),
+    );
+    function set(code) {
+      codes[place] = code;
+      walk();
+    }
+    const own = button("yours", async () => {
+      const code = await ownCode();
+      if (!code) return;
+      choice.value = "own";
+      set(code);
+    });
+    own.setAttribute("aria-label", `Your picture, ${label === "from" ? "as the beginning" : "as the end"}`);
+    return [h("label", { class: "slider" }, label, choice), own];
+  }
+  const play = button("Play the walk", () => (playing ? stop() : begin()));
   function stop() {
     clearInterval(playing);
     playing = 0;
@@ -78,29 +144,7 @@ function sampler() {
       if (Number(way.value) >= 1) stop();
     }, 60);
   }
-  take(z);
-  return h(
-    "div",
-    { class: "sampler", id: "sampler" },
-    h("h3", {}, "Try it"),
-    h(
-      "div",
-      { class: "live-grid two" },
-      h("div", {}, figure(h("div", { class: "plate" }, canvas), "The picture that the decoder makes of the code."), status),
-      h(
-        "div",
-        {},
-        h("div", { class: "tools" },
-          h("button", { type: "button", class: "quiet", onclick: () => take(draws()) }, "Another sample"),
-          gaussians.length > 0 && gaussians.length <= 20 && gaussians.map((g, i) => h("button", { type: "button", class: "quiet", onclick: () => take(drawn(g)) }, names[i]))),
-        h("h3", {}, "Dimensions of the code"),
-        prose("Those that the VAE uses most, by their KL divergence. Move one to see what it stands for."),
-        h("div", { class: "sliders" }, sliders.map((s) => s.row)),
-        h("h3", {}, "A walk between two pictures"),
-        h("div", { class: "tools" }, h("label", { class: "slider" }, "from", from), h("label", { class: "slider" }, "to", to), h("label", { class: "slider" }, "way", way), play),
-      ),
-    ),
-  );
+  return h("div", { class: "tools" }, end("from", 0), end("to", 1), h("label", { class: "slider" }, "way", way), play);
 }
 
 /** From one code to another along the great circle, lengths going over from one to the other (Shoemake 1985). */

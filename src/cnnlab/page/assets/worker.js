@@ -1,9 +1,10 @@
-// The worker: onnxruntime-web with the network and the VAE's decoder; answers messages {id, task, ...}. The page
-// stays free meanwhile. After prepare.js, in one script.
+// The worker: onnxruntime-web with the network and the VAE; answers messages {id, task, ...}. The page stays free
+// meanwhile. After the other scripts of the worker, in one script.
 
-const GRID = 14, // of the coarse look that the rule of novelty compares
-  NEIGHBOURS = 10;
-let ort, net, network, codec, decoder, rule, stored;
+const CELLS = 14, // a side, of the coarse look that the rule of novelty compares
+  COLUMNS = 8; // of a sheet of feature maps
+let ort, net, network, codec, encoder, decoder, rule;
+let asked, found; // the last picture that was asked about, and all that the network said of it
 
 /** The file behind the text of live.packed: 13 bits in each two characters, compressed. */
 async function unpacked(text) {
@@ -37,15 +38,15 @@ async function start(data) {
   ort.env.logLevel = "error";
   network = data.network;
   net = await open(network.model);
-  const { novelty, map } = network;
+  const { novelty } = network;
   rule = { ...novelty, mean: halves(novelty.mean), basis: halves(novelty.basis) };
-  stored = { mean: halves(map.mean), components: halves(map.components), reduced: halves(map.reduced), kept: map.kept };
+  openMap(network.map);
   await logitsOf(new Uint8Array(network.shape[0] * network.shape[1] * network.shape[2]), 1); // the first run is slow
-  if (data.vae.model) {
+  if (data.vae.decoder) {
     codec = data.vae;
-    decoder = await open(codec.model);
+    decoder = await open(codec.decoder);
+    encoder = await open(codec.encoder);
   }
-  return { agreement: network.agreement };
 }
 
 const run = (pixels, count, outputs) =>
@@ -59,38 +60,48 @@ function softmax(logits, temperature) {
   return powers.map((v) => v / total);
 }
 
-/** What the network says of a picture given as RGBA. */
-async function answer({ rgba, width, height }) {
-  const prepared = prepare(rgba, width, height, network.shape, network.object_share);
-  const found = await run(prepared.pixels, 1),
-    logits = found.logits.data;
+/** What the network says of a picture given as RGBA; the rest of what it found waits for `look`. */
+async function answer(picture) {
+  asked = picture;
+  const { rgba, width, height } = picture,
+    prepared = prepare(rgba, width, height, network.shape, network.object_share);
+  found = await run(prepared.pixels, 1);
+  const logits = found.logits.data;
   return {
     ...prepared,
     logits,
     probabilities: softmax(logits, network.temperature),
     unlike: unlike(prepared.pixels, logits),
-    layers: network.layers.map((name) => mapsOf(found[name])),
-    ...place(found[network.map.layer].data),
   };
 }
 
-/** The first channels of a layer, each scaled to 0 … 255. */
-function mapsOf({ dims: [, channels, height, width], data }) {
-  const count = Math.min(channels, network.channels);
-  return {
-    height,
-    width,
-    maps: Array.from({ length: count }, (_, channel) => {
-      const values = data.subarray(channel * height * width, (channel + 1) * height * width);
-      let low = Infinity,
-        high = -Infinity;
-      for (const v of values) {
-        if (v < low) low = v;
-        if (v > high) high = v;
-      }
-      return Uint8Array.from(values, (v) => (255 * (v - low)) / (high - low || 1));
-    }),
-  };
+/** What lies behind the last answer: sheets of feature maps, the nearest pictures, and the place on the map. */
+const look = () => ({ sheets: network.layers.map((name) => sheetOf(found[name])), ...place(found[network.map.layer].data) });
+
+/** The first channels of a layer on one sheet as RGBA, each channel from its least value, black, to its greatest. */
+function sheetOf({ dims: [, channels, high, wide], data }) {
+  const count = Math.min(channels, network.channels),
+    gap = Math.max(1, Math.round(wide / COLUMNS)),
+    width = COLUMNS * (wide + gap) - gap,
+    height = Math.ceil(count / COLUMNS) * (high + gap) - gap,
+    rgba = new Uint8ClampedArray(4 * width * height);
+  for (let channel = 0; channel < count; channel++) {
+    const values = data.subarray(channel * high * wide, (channel + 1) * high * wide),
+      corner = Math.floor(channel / COLUMNS) * (high + gap) * width + (channel % COLUMNS) * (wide + gap);
+    let low = Infinity,
+      top = -Infinity;
+    for (const v of values) {
+      if (v < low) low = v;
+      if (v > top) top = v;
+    }
+    const scale = 255 / (top - low || 1);
+    for (let i = 0; i < values.length; i++) {
+      const to = 4 * (corner + Math.floor(i / wide) * width + (i % wide));
+      rgba.fill((values[i] - low) * scale, to, to + 3);
+      rgba[to + 3] = 255;
+    }
+  }
+  return { rgba, width, height };
 }
 
 /** Whether a picture is unlike the data: no class is certain, or its coarse look is far from the data's. */
@@ -103,19 +114,19 @@ function unlike(pixels, logits) {
 /** Grey values in [0, 1], averaged over 14 × 14 cells; pixels that cells share count by their overlap. */
 function coarse(pixels) {
   const [channels, height, width] = network.shape,
-    cells = new Float64Array(GRID * GRID);
+    cells = new Float64Array(CELLS * CELLS);
   const overlap = (cell, pixel, size) =>
-    Math.max(0, Math.min(((cell + 1) * size) / GRID, pixel + 1) - Math.max((cell * size) / GRID, pixel)) * (GRID / size);
+    Math.max(0, Math.min(((cell + 1) * size) / CELLS, pixel + 1) - Math.max((cell * size) / CELLS, pixel)) * (CELLS / size);
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++) {
       let value = 0;
       for (let c = 0; c < channels; c++) value += pixels[(c * height + y) * width + x];
       value /= channels * 255;
-      const rows = [Math.floor((y * GRID) / height), Math.ceil(((y + 1) * GRID) / height)],
-        columns = [Math.floor((x * GRID) / width), Math.ceil(((x + 1) * GRID) / width)];
+      const rows = [Math.floor((y * CELLS) / height), Math.ceil(((y + 1) * CELLS) / height)],
+        columns = [Math.floor((x * CELLS) / width), Math.ceil(((x + 1) * CELLS) / width)];
       for (let i = rows[0]; i < rows[1]; i++)
         for (let j = columns[0]; j < columns[1]; j++)
-          cells[i * GRID + j] += value * overlap(i, y, height) * overlap(j, x, width);
+          cells[i * CELLS + j] += value * overlap(i, y, height) * overlap(j, x, width);
     }
   return cells;
 }
@@ -129,29 +140,22 @@ function residual(look) {
   return squares(centred) - explained;
 }
 
-/** The nearest pictures of the map by the layer's principal components, nearest first. */
-function place(features) {
-  const { kept, components, reduced } = stored,
-    size = features.length,
-    own = new Float64Array(kept);
-  for (let k = 0; k < kept; k++)
-    for (let i = 0; i < size; i++) own[k] += (features[i] - stored.mean[i]) * components[k * size + i];
-  const distances = Array.from({ length: reduced.length / kept }, (_, row) => {
-    let sum = 0;
-    for (let k = 0; k < kept; k++) sum += (reduced[row * kept + k] - own[k]) ** 2;
-    return [Math.sqrt(sum), row];
-  });
-  return { near: distances.toSorted((a, b) => a[0] - b[0]).slice(0, NEIGHBOURS), reduced: own };
+/** The VAE's code of the last picture that was asked about: the posterior's mean. */
+async function encode() {
+  if (!asked) throw new Error("draw or open a picture first");
+  const { pixels } = prepare(asked.rgba, asked.width, asked.height, codec.shape, codec.object_share),
+    { mean: code } = await encoder.run({ image: new ort.Tensor("uint8", pixels, [1, ...codec.shape]) });
+  return { code: code.data };
 }
 
-/** The first `dimensions` codes to pictures: [n × z_dim] to [n × channels × height × width]. */
+/** Codes to pictures: [n × z_dim] to [n × channels × height × width]. */
 async function decode({ codes }) {
   const count = codes.length / codec.z_dim,
     found = await decoder.run({ z: new ort.Tensor("float32", codes, [count, codec.z_dim]) });
   return { pixels: found.image.data };
 }
 
-const TASKS = { start, answer, occlude, decode };
+const TASKS = { start, answer, look, occlude, encode, decode };
 
 let last = Promise.resolve(); // one task after another: a session runs one at a time
 
