@@ -186,9 +186,9 @@ def _print(network: str, figures: dict[str, float | int | str]) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def _machine() -> dict[str, str]:
+def processors() -> str:
+    """How many processors this machine has, and their name where the system tells it."""
     import platform
-    from importlib.metadata import version
 
     cpu = Path("/proc/cpuinfo")
     names = (
@@ -196,7 +196,13 @@ def _machine() -> dict[str, str]:
         if (cpu.exists())
         else [platform.processor()]
     )
-    return {"machine": f"{len(names)} × {names[0]}", "torch": version("torch"), "onnxruntime": version("onnxruntime")}
+    return f"{len(names)} × {names[0]}"
+
+
+def _machine() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"machine": processors(), "torch": version("torch"), "onnxruntime": version("onnxruntime")}
 
 
 def _pictures(count: int) -> np.ndarray:

@@ -5,8 +5,12 @@ const RESTING = 250, // milliseconds without a change before the heat map is com
   SHOWN_CLASSES = 10,
   SHOWN_NEIGHBOURS = 5;
 
-/** Count on the page's root what was shown, for tests and benchmarks. */
-const tally = (name) => (document.documentElement.dataset[name] = String(Number(document.documentElement.dataset[name] || 0) + 1));
+/** Count on the page's root what was shown, and say since when it was asked for: tests and benchmarks listen. */
+function tally(name, since) {
+  const { dataset } = document.documentElement;
+  dataset[name] = String(Number(dataset[name] || 0) + 1);
+  document.dispatchEvent(new CustomEvent(name, { detail: since }));
+}
 
 const button = (label, onclick) => h("button", { type: "button", class: "quiet", onclick }, label);
 
@@ -32,29 +36,32 @@ function live() {
     seen = h("canvas", { width, height, role: "img", "aria-label": "The picture as the network sees it" });
   let opened = null, // the picture that was opened; null while the drawing is what is asked about
     turn = 0,
+    since = null, // the time of the first change that is not answered yet
     resting = 0;
 
   const ask = latest(
     async (superseded) => {
       const asked = turn,
-        begun = performance.now(),
+        begun = since,
         picture = opened || board.pixels();
+      since = null;
       const found = await engine.call("answer", picture, opened ? [] : [picture.rgba.buffer]);
       answer.show(found);
       status.textContent = `Answered in ${whole(Math.max(1, performance.now() - begun))} ms.`;
-      tally("answered");
+      tally("answered", begun);
       const behind = await engine.call("look");
       paint(seen, rgbaOf(found.pixels, network.shape), width, height);
       heat.show(found);
       layers.show(behind.sheets);
       place.show(behind);
-      tally("looked");
+      tally("looked", begun);
       if (!superseded()) resting = setTimeout(() => heat.explain(found, () => turn === asked), RESTING);
     },
     (error) => (status.textContent = `No answer: ${error.message}.`),
   );
   function changed(picture) {
     opened = picture;
+    since ??= performance.now();
     turn++;
     clearTimeout(resting);
     ask();
@@ -205,7 +212,7 @@ function heatView({ shape: [channels, height, width] }) {
     show(found);
     paint(over, Uint8ClampedArray.from([...values].flatMap((v) => heatColour(Math.max(0, v / top)))), width, height);
     canvas.getContext("2d").drawImage(over, 0, 0);
-    tally("explained");
+    tally("explained", null);
   }
   const caption =
     "What the answer rests on: covering a part with a strong colour lowers its probability most. The same as cnnlab explain.";

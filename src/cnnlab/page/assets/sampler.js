@@ -14,7 +14,7 @@ function sampler() {
         { pixels } = await engine.call("decode", { codes: Float32Array.from(z) });
       paint(canvas, rgbaOf(pixels, shape), width, height);
       status.textContent = `Decoded in ${whole(Math.max(1, performance.now() - begun))} ms.`;
-      tally("decoded");
+      tally("decoded", begun);
     },
     (error) => (status.textContent = `No picture: ${error.message}.`),
   );
