@@ -27,7 +27,7 @@ page: setup
 
 # onnxruntime-web for the page's live part: 33 MB from npm, once.
 page-assets: setup
-	python tools/page_assets.py
+	python -m tools.page_assets
 
 test: setup
 	@$(MAKE) --no-print-directory lint

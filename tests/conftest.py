@@ -34,6 +34,7 @@ ALLOWED_SKIPS = (
     r"could not import 'torchvision",
     r"playwright is not installed",
     r"no Chromium here: ",
+    r"Chromium has no WebGPU here",
     r"only glibc's malloc hands memory back so soon",
     r"no small disk to fill here: mounting one needs root",
     r"(onnxruntime|opencv) could not be installed from a package registry: ",

@@ -26,7 +26,7 @@ from cnnlab.core.errors import UserError
 from cnnlab.data.sample import load_sample
 from cnnlab.export import variants
 from cnnlab.export.bundle import Bundle, make_bundle
-from cnnlab.export.convert import to_features, to_lean
+from cnnlab.export.convert import to_lean
 from cnnlab.export.optimise import crop_kernels
 from cnnlab.export.parity import check_parity
 from cnnlab.export.portable import make_portable
@@ -296,22 +296,17 @@ def test_pooling_follows_the_activation_in_the_lean_file():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_webgpu_finds_channels_in_fours_between_convolutions(norm: str):
-    # LeNet's first convolution has six; the tap keeps them.
+def test_webgpu_finds_channels_in_fours_between_convolutions(norm: str, split: Split):
+    # LeNet's first convolution has six.
     classifier = make_classifier("lenet", options={"norm": norm, "act": "relu", "pool": "max"})
-    images = np.random.default_rng(0).integers(0, 256, (5, 1, 28, 28), dtype=np.uint8)
-    with torch.inference_mode():
-        expected = classifier.taps(torch.from_numpy(images))
-    for model in (to_lean(classifier), to_features(classifier)):
-        make_portable(model)
-        weights = {item.name: list(item.dims) for item in model.graph.initializer}
-        convolutions = [weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
-        assert convolutions == [[8, 1, 5, 5], [16, 8, 5, 5]]
-        session = session_of(model.SerializeToString(), "test", 1)
-        found = dict(zip((v.name for v in session.get_outputs()), session.run(None, {"image": images}), strict=True))
-        assert np.allclose(found["logits"], expected["final"], atol=1e-4)
-        if "conv1" in found:
-            assert np.allclose(found["conv1"], expected["conv1"], atol=1e-4)
+    lean = make_bundle(classifier, split).lean
+    for data, channels in ((lean, 6), (make_variant(lean, "lenet.onnx", Variant(webgpu=True), split.images[:64]), 8)):
+        graph = onnx.load_from_string(data).graph
+        weights = {item.name: list(item.dims) for item in graph.initializer}
+        convolutions = [weights[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+        assert convolutions == [[channels, 1, 5, 5], [16, channels, 5, 5]]
+    with pytest.raises(UserError, match="--webgpu goes with --precision float32 or float16"):
+        make_variant(lean, "lenet.onnx", Variant(precision="int8", webgpu=True), split.images[:64])
 
 
 def small_graph(
@@ -392,6 +387,7 @@ VARIANTS = [
     Variant(precision="float16"),
     Variant(precision="int8", softmax=True, batch=4),
     Variant(opset=17),
+    Variant(webgpu=True, precision="float16"),
 ]
 
 

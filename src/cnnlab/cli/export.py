@@ -24,6 +24,9 @@ def export(
     ] = "float32",
     softmax: Annotated[bool, typer.Option("--softmax", help="Calibrated probabilities, not logits.")] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13, the lowest that does.")] = None,
+    webgpu: Annotated[
+        bool, typer.Option("--webgpu", help="Channels in fours: onnxruntime-web's WebGPU miscomputes others.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write. Default: named after its form.")
     ] = None,
@@ -45,7 +48,7 @@ def export(
     ):
         if value not in allowed:
             raise UserError(f"{option} is {value!r}: it is one of {', '.join(allowed)}.")
-    wanted = variants.Variant(input_type, batch, precision, softmax, opset)  # pyright: ignore[reportArgumentType]
+    wanted = variants.Variant(input_type, batch, precision, softmax, opset, webgpu)  # pyright: ignore[reportArgumentType]
     path = output or Path(f"{arch}{wanted.suffix}.onnx")
     if path.suffix != ".onnx":
         raise UserError(f"{path}: the network goes to a file that ends in .onnx.")

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.export.optimise import activate_before_pooling, crop_kernels
-from cnnlab.export.portable import pad_channels
 from cnnlab.inference.session import encode
 from cnnlab.models.classifier import Classifier
 
@@ -57,7 +56,6 @@ def to_lean(classifier: Classifier) -> onnx.ModelProto:
     model = _convert(_Lean(classifier), classifier.meta["shape"], ["logits"])
     activate_before_pooling(model.graph)
     crop_kernels(model)
-    pad_channels(model)
     return model
 
 
@@ -66,7 +64,6 @@ def to_features(classifier: Classifier) -> onnx.ModelProto:
     shape = classifier.meta["shape"]
     model = _convert(_Features(classifier), shape, ["logits", *classifier.network.tap_names(shape)])
     crop_kernels(model)
-    pad_channels(model)
     return model
 
 

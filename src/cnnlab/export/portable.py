@@ -6,13 +6,10 @@ of what opsets after 13 added, so the few later forms in their graphs are writte
 
 import math
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 OPSET = 13  # the first that can quantise channel by channel
-GROUP = 4  # channels that WebGPU's kernels take together
-ELEMENTWISE = {"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "BatchNormalization", "AveragePool", "MaxPool"}
 
 
 def make_portable(model: onnx.ModelProto) -> None:
@@ -37,54 +34,6 @@ def value_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
-
-
-def pad_channels(model: onnx.ModelProto) -> None:
-    """Fill up the channels between two convolutions to a multiple of four.
-
-    onnxruntime-web's WebGPU kernels miscompute a convolution of another number (seen in 1.30 with LeNet's six). The
-    added channels are empty, and meet weights of zero: the values stay the same.
-    """
-    graph = model.graph
-    weights = {item.name: item for item in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    for node in list(graph.node):
-        if node.op_type != "Conv" or weights[node.input[1]].dims[1] % GROUP == 0 or node.input[0] not in makers:
-            continue
-        chain = [makers[node.input[0]]]
-        while chain[-1].op_type in ELEMENTWISE and chain[-1].input[0] in makers:
-            chain.append(makers[chain[-1].input[0]])
-        if chain[-1].op_type != "Conv":
-            continue
-        channels = weights[node.input[1]].dims[1]
-        _append(weights[node.input[1]], 1, -channels % GROUP, 0.0)
-        for name in chain[-1].input[1:]:
-            _append(weights[name], 0, -channels % GROUP, 0.0)
-        for normalisation in (item for item in chain if item.op_type == "BatchNormalization"):
-            for name in normalisation.input[1:]:
-                _append(weights[name], 0, -channels % GROUP, 1.0)
-        for value in {name for item in chain for name in item.output} & {output.name for output in graph.output}:
-            _keep_channels(graph, value, channels)
-    del graph.value_info[:]
-
-
-def _append(item: onnx.TensorProto, axis: int, count: int, value: float) -> None:
-    """Add `count` rows of one value to a tensor's end along an axis."""
-    values = numpy_helper.to_array(item)
-    width = [(0, count if place == axis else 0) for place in range(values.ndim)]
-    item.CopyFrom(numpy_helper.from_array(np.pad(values, width, constant_values=value), item.name))
-
-
-def _keep_channels(graph: onnx.GraphProto, output: str, channels: int) -> None:
-    """Give an output's first channels under its name; what it was before goes on under another."""
-    whole = f"{output}_whole"
-    for node in graph.node:
-        node.input[:] = [whole if name == output else name for name in node.input]
-        node.output[:] = [whole if name == output else name for name in node.output]
-    maker = next(place for place, node in enumerate(graph.node) if whole in node.output)
-    bounds = {f"{output}_from": 0, f"{output}_to": channels, f"{output}_axis": 1}
-    graph.initializer.extend(numpy_helper.from_array(np.array([value]), key) for key, value in bounds.items())
-    graph.node.insert(maker + 1, helper.make_node("Slice", [whole, *bounds], [output], name=f"{output}_channels"))
 
 
 def _pool_globally(graph: onnx.GraphProto, node: onnx.NodeProto, shapes: dict[str, list[int]]) -> None:
