@@ -13,8 +13,9 @@ from cnnlab.core import params
 from cnnlab.core.datasets import DatasetInfo, Split, save_dataset
 from cnnlab.core.errors import UserError
 from cnnlab.data.sample import load_sample
+from cnnlab.study import layers, records, session
 from cnnlab.study import make as making
-from cnnlab.study import records, session
+from cnnlab.study.layers import _edges, _explained
 from cnnlab.study.make import Place, make
 from cnnlab.study.plan import choose, plan
 
@@ -190,6 +191,33 @@ def test_a_record_under_another_name_is_refused(settings):
     path.rename(path.with_name("seed-1.json"))
     with pytest.raises(UserError, match="another run or seed"):
         records.read(plan(settings))
+
+
+# Inner layers
+
+
+def test_a_map_that_is_the_picture_is_explained_wholly_and_noise_is_not():
+    images = load_sample()[1].images[:20]
+    pictures = torch.tensor(images).float() / 255
+    maps = torch.cat([2 * pictures - 1, _edges(pictures), pictures + 3 * _edges(pictures)], 1)
+    assert _explained(maps, pictures) == pytest.approx(1, abs=1e-6)
+    noise = torch.randn(20, 6, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert _explained(noise, pictures) < 0.02
+    assert _explained(torch.ones(20, 1, 28, 28), pictures) == 0
+    small = torch.nn.functional.avg_pool2d(pictures, 2)[:, :, 2:-2, 2:-2]  # as a second convolution of 5×5 that copies
+    assert _explained(small, pictures) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_figures_of_inner_layers_are_those_of_its_maps(settings, monkeypatch):
+    monkeypatch.setattr(layers, "TRIED", ((5, 50), (10, 50)))
+    where = place()
+    run = replace(short(settings, "lenet-report-50", 1), run=short(settings, "relu").run)
+    ((found, checkpoint),) = make(run, [0], where)
+    checkpoint.remove()
+    assert set(found["maps"]) == {"conv2", "fc1", "final"}
+    assert set(found["maps"]["fc1"]) == {"pca", "tsne 5 50", "tsne 10 50"}
+    assert set(found["maps"]["fc1"]["pca"]["silhouettes"]) == set(CLASSES)
+    assert 0 <= found["outline_conv2"] <= 1
 
 
 # Sessions

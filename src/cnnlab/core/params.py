@@ -177,6 +177,7 @@ class StudyRun(Block):
     rate: Rate | None = None
     rates: Annotated[list[Rate], Field(max_length=20)] = []
     seeds: Seeds | None = None
+    maps: bool = False
 
     @model_validator(mode="after")
     def _plain_runs_are_complete(self) -> Self:

@@ -15,6 +15,7 @@ from cnnlab.core.params import Precision
 from cnnlab.core.split import stratified_split
 from cnnlab.models.classifier import Classifier
 from cnnlab.study import records
+from cnnlab.study.layers import layer_figures
 from cnnlab.study.plan import Planned
 from cnnlab.study.records import TAIL, Record
 from cnnlab.study.runs import DEAD_SAMPLE, dead_rectifiers, measure_test
@@ -85,6 +86,7 @@ def _record(run: Planned, trained: Trained[Classifier], place: Place) -> Record:
     record |= {"test_loss": loss, "test_accuracy": float(hits.mean()), "n_test": len(hits)}
     record |= {f"tail_{name}": tail(rows, name) for name in ("test_loss", "test_accuracy")}
     record |= dead_rectifiers(classifier, place.train.images[:DEAD_SAMPLE], place.device)
+    record |= layer_figures(classifier, place.test, place.device, run.maps)
     record |= _timing(trained, rows) | surroundings(place.device)
     return record | {
         "precision": trained.meta["settings"]["precision"],

@@ -22,6 +22,7 @@ class Planned:
     held_out: float  # the share of each class that validates; 0: every picture trains
     seeds: int
     seeds_if_open: int
+    maps: bool  # whether its inner layers are mapped
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def plan(settings: Params) -> dict[str, Planned]:
                 full, study.dataset, declared.network, study.options[declared.network] | declared.change,
                 declared.recipe, declared.epochs, settings.model(declared.network).modern.full if modern else run,
                 study.validation_share if modern or declared.rates else 0.0,
-                declared.seeds or study.seeds, declared.seeds or study.seeds_if_open,
+                declared.seeds or study.seeds, declared.seeds or study.seeds_if_open, declared.maps,
             )  # fmt: skip
     return runs
 
