@@ -23,8 +23,14 @@ def settings(**changes) -> params.Params:
         "budget": "quick",
         "recipe": "modern",
         "seed": 0,
+        "study": loaded.study.model_copy(update={"runs": of_two_networks(loaded)}),
     }
     return loaded.model_copy(update=chosen | changes)
+
+
+def of_two_networks(loaded: params.Params) -> dict:
+    """The study's runs whose networks the laboratory has."""
+    return {name: run for name, run in loaded.study.runs.items() if run.network in NETWORKS}
 
 
 def build(used: params.Params, class_names: tuple[str, ...] = ("shoe", "hat", "bag"), channels: int = 1) -> None:

@@ -18,6 +18,7 @@ from cnnlab.page.assemble import assemble
 from cnnlab.page.maps import GRID, MOST_POINTS, on_grid, sprite
 from cnnlab.page.render import render
 from cnnlab.page.sources import read
+from cnnlab.study.plan import plan
 from tests import report_lab
 from tests.report_lab import ROOT, TEST
 
@@ -97,32 +98,33 @@ def test_speeds_are_shown_only_of_a_network_of_the_same_size(used):
     assert mynet["speed"] == {}
 
 
-def record(run: str, seed: int, accuracy: float, **more) -> dict:
-    return {"run": run, "seed": seed, "epochs": 20.0, "test_accuracy": accuracy, "device": "cpu"} | more
+def record(run: str, accuracy: float, **more) -> dict:
+    figures = dict.fromkeys(reported.FIGURES, 0.5) | {"epochs": 20.0, "test_accuracy": accuracy, "device": "cpu"}
+    return {"run": run} | figures | more
 
 
-ROW = {"source": "report B", "title": "LeNet", "run": "a b", "modern": "m", "epochs": "20", "note": ""}
+ROW = {"source": "report B", "title": "LeNet", "run": "a", "modern": "m", "epochs": "20", "note": ""}
 ROW |= {"figure": "test_accuracy", "value": "0.840", "high": ""}
 
 
 def test_reported_figures_are_shown_with_mean_and_spread_of_ours():
-    (entry,) = reported.join([ROW], [record("a", 0, 0.80), record("a", 1, 0.90), record("m", 0, 0.93)])
+    found = {"a": {0: record("a", 0.80, load=8.0), 1: record("a", 0.90, load=4.0)}, "m": {0: record("m", 0.93)}}
+    (entry,) = reported.join([ROW], found)
     assert entry["reported"] == {"test_accuracy": ["0.840"]}
     assert entry["ours"]["n"] == 2
     assert entry["ours"]["test_accuracy"] == [pytest.approx(0.85), pytest.approx(0.0707107)]
+    assert entry["ours"]["load"][0] == 6
     assert entry["modern"]["test_accuracy"] == [0.93, None]
 
 
-def test_runs_of_other_epochs_are_not_the_same_and_the_one_with_most_seeds_is_taken():
-    shorter = [record("a", seed, 0.5, epochs=10.0) for seed in range(5)]
-    curve = {"curve_train_accuracy": [0.1] * 20}
-    variant = {key: value for key, value in record("b", 0, 0.7, **curve).items() if key != "epochs"}
-    (entry,) = reported.join([ROW], [*shorter, variant])
-    assert (entry["ours"]["run"], entry["ours"]["n"], entry["ours"]["epochs"]) == ("b", 1, 20.0)
+def test_every_run_that_a_reported_row_names_is_declared():
+    runs = plan(params.load(ROOT / "params.yaml"))
+    named = {row[kind] for row in reported.reported() for kind in ("run", "modern") if row[kind]}
+    assert named <= set(runs)
 
 
 def test_what_was_not_run_differs_from_what_cannot_be_run():
-    (entry,) = reported.join([ROW | {"modern": ""}], [])
+    (entry,) = reported.join([ROW | {"modern": ""}], {})
     assert (entry["ours"], entry["modern"]) == ({}, None)
 
 

@@ -14,6 +14,8 @@ from tests.test_report import HOSTILE
 pytestmark = pytest.mark.slow
 SECTIONS = [
     "live",
+    "study",
+    "reported",
     "run",
     "size",
     "curves",
@@ -22,7 +24,6 @@ SECTIONS = [
     "features",
     "maps",
     "ablation",
-    "reported",
     "vae",
     "onnx",
 ]

@@ -241,6 +241,7 @@ def made(settings, monkeypatch):
         return [(record(run.name, seed, settings), Unsaved()) for seed in group]
 
     monkeypatch.setattr(session, "make", pretend)
+    monkeypatch.setattr(session, "find", lambda *_: [])  # no claim is open: no run has a second look
     return seeds
 
 
@@ -258,6 +259,17 @@ def test_the_runs_are_made_in_the_order_of_the_declaration(settings, made):
     assert session.run_study(fewer, [], "cpu", 0) == 0
     assert [name for name, _ in made] == list(plan(fewer))
     assert session.summary(plan(fewer)["relu"]) == "relu: test accuracy 0.5000 (n = 1 of 1)"
+
+
+@pytest.mark.parametrize(("gain", "seeds"), [(0.05, []), (0.002, [5, 6, 7, 8, 9])])
+def test_a_claim_that_is_open_after_the_first_look_has_a_second(settings, gain, seeds):
+    runs = plan(settings)
+    for seed in range(5):
+        noise = 0.004 * (-1) ** seed
+        for name, accuracy in (("max-pool", 0.8 + gain + noise), ("lenet", 0.8)):
+            records.write(record(name, seed, settings, test_accuracy=accuracy, tail_test_accuracy=accuracy))
+    todo = session.missing(choose(runs, ["max-pool", "lenet"]), runs)
+    assert [(run.name, planned) for run, planned in todo] == [(name, seeds) for name in ("max-pool", "lenet") if seeds]
 
 
 def test_a_device_that_cannot_train_is_refused_at_once(settings, made, monkeypatch):

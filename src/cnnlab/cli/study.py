@@ -10,25 +10,37 @@ def study(
         str, typer.Option(help="Runs of params.yaml, separated by commas.", show_default="all of them, in their order")
     ] = "",
     minutes: Annotated[float, typer.Option(min=0, help="Stop after so many; 0: when all is done.")] = 0.0,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="Make no run: only write docs/findings.md from the records.")
+    ] = False,
     device: Annotated[str, typer.Option(help="As in params.yaml: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Make the long runs that params.yaml declares under study, and keep a record of each seed in study/.
+    """Make the long runs that params.yaml declares under study, keep a record of each seed in study/, and write
+    docs/findings.md from all of them.
 
     What has a record is not made again, and unfinished training continues from its checkpoint. So you can stop it at
     any time (Ctrl-C) and go on with the same command, on another machine too: commit study/ and take it along.
     """
-    from cnnlab.core import params
+    from cnnlab.core import artifacts, params
+    from cnnlab.study import findings as page
     from cnnlab.study.plan import choose, plan
-    from cnnlab.study.session import run_study, summary
 
     settings = params.load()
-    names = [name.strip() for name in runs.split(",") if name.strip()]
-    try:
-        left = run_study(settings, names, device, minutes)
-    except KeyboardInterrupt:
-        typer.echo("\nFinished seeds are kept in study/; run the same command again to continue.", err=True)
-        raise
     declared = plan(settings)
-    for run in choose(declared, names) if names else declared.values():
-        typer.echo(summary(run))
-    typer.echo(f"{left} seeds are left: the same command goes on." if left else "Every seed planned is in study/.")
+    chosen = choose(declared, [name.strip() for name in runs.split(",") if name.strip()] or list(declared))
+    left = 0
+    if not findings:
+        from cnnlab.study.session import run_study, summary
+
+        try:
+            left = run_study(settings, [run.name for run in chosen], device, minutes)
+        except KeyboardInterrupt:
+            typer.echo("\nFinished seeds are kept in study/; run the same command again to continue.", err=True)
+            raise
+        for run in chosen:
+            typer.echo(summary(run))
+    verdicts = [each.verdict for each in page.write(settings)]
+    counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in ("holds", "refuted", "open", "not run"))
+    typer.echo(f"{artifacts.findings_path()}: {len(verdicts)} claims, of which {counts}.")
+    if not findings:
+        typer.echo(f"{left} seeds are left: the same command goes on." if left else "Every seed planned is in study/.")

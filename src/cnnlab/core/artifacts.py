@@ -97,6 +97,11 @@ def study_dir() -> Path:
     return Path("study")
 
 
+def findings_path() -> Path:
+    """The reports' claims with their verdicts, in Git."""
+    return Path("docs/findings.md")
+
+
 def features_dir(architecture: str) -> Path:
     """A network's stored features: LAYER.npy for each layer, index.npy, labels.npy and features.json; and its maps."""
     return Path("features") / architecture

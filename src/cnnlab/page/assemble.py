@@ -13,8 +13,7 @@ from cnnlab.page import reported
 from cnnlab.page.ablation import ablation
 from cnnlab.page.maps import data_uri, maps
 from cnnlab.page.sources import Network, Row, Sources, Vae
-
-PUBLISHED = ("fashion_mnist",)  # the data sets that the two reports have figures of
+from cnnlab.page.study import study
 
 
 def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
@@ -32,7 +31,8 @@ def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
         "ablation": ablation(sources.ablation, settings),
         "baselines": sources.baselines,
         "classes": sources.classes,
-        "reported": reported.join(reported.reported(), sources.full_scale) if sources.info.name in PUBLISHED else [],
+        "reported": reported.join(reported.reported(), sources.study.records),
+        "study": study(sources.study, settings),
         "vae": _vae(sources.vae, settings),
         "benchmark": {
             key: sources.inference[key] for key in ("machine", "onnxruntime", "torch") if key in sources.inference

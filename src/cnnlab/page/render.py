@@ -13,6 +13,7 @@ SCRIPTS = (
     "maps.js",
     "overview.js",
     "networks.js",
+    "study.js",
     "findings.js",
     "packed.js",
     "engine.js",

@@ -1,7 +1,6 @@
 """What the page is made from: every metrics file, table and picture that is there, read into plain values."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 from cnnlab import embedding
 from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo, Split
-from cnnlab.core.errors import UserError
 from cnnlab.core.params import Params
 from cnnlab.inference import Model
+from cnnlab.study import findings, records
+from cnnlab.study.plan import plan
 
 Figures = dict[str, Any]
 Row = dict[str, str]
@@ -64,6 +64,15 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Study:
+    """The study's records by run and seed, a sentence for each run whose records are refused, and measured speeds."""
+
+    records: dict[str, dict[int, Figures]]
+    refused: list[str]
+    speeds: Figures
+
+
+@dataclass(frozen=True)
 class Sources:
     """Everything that the page shows, before anything is picked."""
 
@@ -75,7 +84,7 @@ class Sources:
     baselines: Figures
     classes: list[Row]
     ablation: Ablation
-    full_scale: list[Figures]
+    study: Study
     inference: Figures
 
 
@@ -94,7 +103,7 @@ def read(settings: Params) -> Sources:
             {name: figures for name, figures in ablation.items() if figures},
             _table(artifacts.study_table_path("csv")),
         ),
-        _records(artifacts.benchmark_path("full_scale")),
+        Study(*records.read_valid(plan(settings)), findings.speeds()),
         _figures(artifacts.benchmark_path("inference")) | _figures(artifacts.benchmark_path("web_speed")),
     )
 
@@ -141,16 +150,6 @@ def _vae(dataset: str) -> Vae:
 
 def _figures(path: Path) -> Figures:
     return artifacts.read_json(path) if path.is_file() else {}
-
-
-def _records(path: Path) -> list[Figures]:
-    """A list of records, one for each run and seed."""
-    if not path.is_file():
-        return []
-    try:
-        return [dict(record) for record in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError):
-        raise UserError(f"{path} is not a JSON list of records: take it from Git again.") from None
 
 
 def _table(path: Path) -> list[Row]:

@@ -40,6 +40,17 @@ def read(runs: Mapping[str, Planned]) -> dict[str, dict[int, Record]]:
     return {name: found for name, run in runs.items() if (found := read_run(run))}
 
 
+def read_valid(runs: Mapping[str, Planned]) -> tuple[dict[str, dict[int, Record]], list[str]]:
+    """The records of the runs that can be read, and for each other run the sentence that says why not."""
+    found, refused = {}, []
+    for name, run in runs.items():
+        try:
+            found[name] = read_run(run)
+        except UserError as error:
+            refused.append(str(error))
+    return {name: seeds for name, seeds in found.items() if seeds}, refused
+
+
 def read_run(run: Planned) -> dict[int, Record]:
     """The records of one run by seed; UserError where one is not of the run as declared."""
     found = {}

@@ -3,13 +3,15 @@
 import signal
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from cnnlab.core import datasets
 from cnnlab.core.params import Params
 from cnnlab.study import records
+from cnnlab.study.claims import CLAIMS
+from cnnlab.study.evidence import find, has_second_look, is_complete
 from cnnlab.study.make import Place, make
 from cnnlab.study.plan import Planned, choose, plan
 from cnnlab.training import graph
@@ -28,11 +30,10 @@ def run_study(settings: Params, names: Sequence[str], device_name: str, minutes:
     """
     runs = plan(settings)
     chosen = choose(runs, names) if names else list(runs.values())
-    missing = [(run, seeds) for run in chosen if (seeds := _missing(run))]
-    left = sum(len(seeds) for _, seeds in missing)
     device = choose_device(device_name)
     tune_process(device)
-    if not missing:
+    todo = missing(chosen, runs)
+    if not todo:
         return 0
     name = settings.study.dataset
     place = Place(
@@ -41,13 +42,34 @@ def run_study(settings: Params, names: Sequence[str], device_name: str, minutes:
     )  # fmt: skip
     try:
         with _time_limit(60 * minutes):
-            for run, seeds in missing:
-                for group in [seeds] if graph.serves(device) else [[seed] for seed in seeds]:
-                    _make_and_keep(run, group, place)
-                    left -= len(group)
+            while todo:
+                run, seeds = todo[0]
+                _make_and_keep(run, seeds if graph.serves(device) else seeds[:1], place)
+                todo = missing(chosen, runs)
     except TimeIsUp:
         print(f"{minutes:g} minutes are over.", file=sys.stderr)
-    return left
+    return sum(len(seeds) for _, seeds in missing(chosen, runs))
+
+
+def missing(chosen: Sequence[Planned], runs: Mapping[str, Planned]) -> list[tuple[Planned, list[int]]]:
+    """The seeds that are planned and have no record, run by run.
+
+    A run's second look is planned once a claim that it serves is open after the first.
+    """
+    recorded = records.read(runs)
+    found = find(CLAIMS, runs, recorded)
+    again = {
+        run
+        for each in found
+        if each.verdict == "open" and is_complete(each.claim, runs, recorded) and has_second_look(each.claim, runs)
+        for run in each.claim.runs
+    }
+    todo = []
+    for run in chosen:
+        seeds = range(run.seeds_if_open if run.name in again else run.seeds)
+        todo.append((run, [seed for seed in seeds if seed not in recorded.get(run.name, {})]))
+    first = [(run, seeds) for run, seeds in todo if seeds and seeds[0] < run.seeds]
+    return first + [(run, seeds) for run, seeds in todo if seeds and seeds[0] >= run.seeds]
 
 
 def summary(run: Planned) -> str:
@@ -56,12 +78,6 @@ def summary(run: Planned) -> str:
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     figure = f"test accuracy {statistics.mean(values):.4f}{spread} " if values else ""
     return f"{run.name}: {figure}(n = {len(values)} of {run.seeds})"
-
-
-def _missing(run: Planned) -> list[int]:
-    """The seeds that are planned and have no record."""
-    done = records.read_run(run)
-    return [seed for seed in range(run.seeds) if seed not in done]
 
 
 def _make_and_keep(run: Planned, seeds: list[int], place: Place) -> None:

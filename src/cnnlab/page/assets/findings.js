@@ -134,16 +134,22 @@ function ablationOf(group, rate) {
   ];
 }
 
+/** How busy the machine was while our runs were timed, by its load average. */
+function busy(entries) {
+  const loads = entries.map((e) => e.ours && e.ours.load && e.ours.load[0]).filter(Boolean);
+  if (!loads.length) return "";
+  return `On average ${fixed(Math.min(...loads), 1)} to ${fixed(Math.max(...loads), 1)} processes wanted that machine while it was timed (its load average): where that is more than its cores, the seconds are those of a busy machine.`;
+}
+
 const REPORTED = [
   ["train_loss", "training loss", (v) => fixed(v, 3)],
   ["train_accuracy", "training accuracy", (v) => fixed(v, 3)],
   ["test_accuracy", "test accuracy", (v) => fixed(v, 3)],
   ["examples_per_second", "examples a second", whole],
-  ["train_seconds", "seconds", whole],
+  ["seconds", "seconds", whole],
 ];
 
 function reportedSection() {
-  if (!DATA.reported.length) return fill("reported", note(`The two reports have no figures of ${dataset.title}.`));
   const mean = (summary, key, format) =>
     !summary || !summary[key]
       ? null
@@ -171,7 +177,8 @@ function reportedSection() {
         [entry.title, entry.note && h("small", {}, entry.note)],
         [
           entry.epochs === null ? "–" : whole(entry.epochs),
-          entry.ours && h("small", {}, entry.ours.run ? `n = ${entry.ours.n}` : "not run"),
+          entry.ours &&
+            h("small", {}, entry.ours.run ? `n = ${entry.ours.n}, ${plural(entry.ours.epochs, "epoch")}` : "not run"),
         ],
         ...REPORTED.map(([key, , format]) => cell(printed(entry.reported[key]), mean(entry.ours, key, format))),
         modern(entry),
@@ -182,7 +189,7 @@ function reportedSection() {
   fill(
     "reported",
     prose(
-      "In each cell the upper figure is the one that a report or paper printed. The lower one, in colour, is ours with the same recipe and the same number of epochs: mean ± standard deviation over n seeds. What the reports call validation is the test set, so it is compared with our test accuracy. The last column is the test accuracy of the same network with recipe modern.",
+      "In each cell the upper figure is the one that a report or paper printed. The lower one, in colour, is ours with the same recipe: mean ± standard deviation over n seeds, after the last epoch. What the reports call validation is the test set, so it is compared with our test accuracy. The last column is the test accuracy of the same network with recipe modern.",
     ),
     tabled(
       table(
@@ -191,7 +198,7 @@ function reportedSection() {
         rows,
         "wordy",
       ),
-      `Reported and reproduced figures on Fashion-MNIST at full scale. They do not depend on this page's data set and budget. ${devices.length ? `Ours ran on ${devices.join("; ")} while other programs were running, so do not compare their speeds with another machine's.` : "benchmarks/results/full_scale.json holds no run of ours."}`,
+      `Reported and reproduced figures on Fashion-MNIST, from the study. They do not depend on your own run. Examples a second are those of the training steps alone; seconds include the measurements after each epoch. ${devices.length ? `Ours ran on ${devices.join("; ")}. ${busy(DATA.reported)}` : "None of these runs is in study/ yet."}`,
     ),
   );
 }

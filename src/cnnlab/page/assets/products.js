@@ -259,7 +259,7 @@ function following() {
 theme();
 contents();
 masthead();
-[live, run, size, curves, confusion, mistakes, features, embeddings, ablation, reportedSection, vae, onnx].forEach(
+[live, studySection, reportedSection, run, size, curves, confusion, mistakes, features, embeddings, ablation, vae, onnx].forEach(
   (section) => section(),
 );
 following();

@@ -1,0 +1,198 @@
+"""docs/findings.md and the page's study, from the records: claims with verdicts, runs, and speeds. No torch."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnnlab.core import artifacts
+from cnnlab.core.params import Params
+from cnnlab.study import records
+from cnnlab.study.claims import CLAIMS
+from cnnlab.study.evidence import Finding, find, spread
+from cnnlab.study.plan import Planned, plan
+from cnnlab.study.records import Record
+
+Runs = Mapping[str, Mapping[int, Record]]
+SAME = 1.1  # a ratio of speeds nearer to 1 than this is no difference
+FIGURES = ("train_loss", "train_accuracy", "evaluated_train_accuracy", "test_accuracy", "tail_test_accuracy")
+SPEED_CLAIMS = (
+    ("vgg", "lenet", "VGG trains faster than LeNet although it is larger"),
+    ("lenet", "googlenet", "GoogLeNet is slower than LeNet"),
+)
+
+
+def speeds() -> dict[str, Any]:
+    """The record of benchmarks/training.py: pictures a second of each network on one machine; {} without it."""
+    path = artifacts.benchmark_path("training")
+    return artifacts.read_json(path) if path.is_file() else {}
+
+
+def speed_findings(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The claims about speed. They rest on one measurement of one machine: a ratio, without interval and p."""
+    found = []
+    for fast, slow, text in SPEED_CLAIMS:
+        verdict, figures = "not run", []
+        if fast in measured and slow in measured:
+            values = [measured[name]["float32_examples_per_second"] for name in (fast, slow)]
+            ratio = values[0] / values[1]
+            verdict = "holds" if ratio > SAME else "refuted" if ratio < 1 / SAME else "open"
+            figures = [
+                f"{fast} {values[0]:,.0f} pictures a second, {slow} {values[1]:,.0f}: {ratio:.2f} times; "
+                f"{measured[fast]['device']}, float32"
+            ]
+        rule = f"the first trains on more than {SAME:g} times as many pictures a second, one measurement of one machine"
+        found.append({"text": text, "source": "B", "rule": rule, "verdict": verdict, "figures": figures, "n": 1})
+    return found
+
+
+def cost(run: Planned, recorded: Mapping[int, Record], measured: Mapping[str, Any], pictures: int = 60_000) -> float:
+    """Seconds that one seed takes: the mean of its records, else an estimate from benchmarks/training.py's speeds."""
+    if recorded:
+        return statistics.mean(record["seconds"] for record in recorded.values())
+    if run.network not in measured:
+        return 0.0
+    seen = run.fitted(pictures).steps * run.run.batch_size
+    return seen / measured[run.network]["examples_per_second"]
+
+
+def table(runs: Mapping[str, Planned], recorded: Runs, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each run: its settings, its recorded and planned seeds, its figures, and the claims that it serves."""
+    rows = []
+    for name, run in runs.items():
+        found = recorded.get(name, {})
+        figures = {
+            figure: [record[figure] for record in found.values()]
+            for figure in (*FIGURES, "validation_accuracy", "examples_per_second", "seconds", "dead_relus")
+            if found and all(figure in record for record in found.values())
+        }
+        rows.append(
+            {
+                "run": name,
+                "network": run.network,
+                "recipe": run.recipe,
+                "epochs": run.epochs or next((record["epochs"] for record in found.values()), None),
+                "rate": run.run.learning_rate,
+                "n": len(found),
+                "planned": run.seeds,
+                "figures": figures,
+                "claims": [claim.name for claim in CLAIMS if name in claim.runs],
+                "machines": machines(found.values()),
+                "missing_seconds": cost(run, found, measured) * sum(seed not in found for seed in range(run.seeds)),
+            }
+        )
+    return rows
+
+
+def machines(found: Any) -> list[str]:
+    """Where records were made: device, precision and version of torch."""
+    return sorted({f"{each['device']}, {each['precision']}, torch {each['torch']}" for each in found})
+
+
+def write(settings: Params) -> list[Finding]:
+    """Write docs/findings.md from the records; returns the findings."""
+    runs = plan(settings)
+    recorded = records.read(runs)
+    found = find(CLAIMS, runs, recorded)
+    artifacts.write_text(artifacts.findings_path(), render(found, runs, recorded, speeds()))
+    return found
+
+
+def render(found: Sequence[Finding], runs: Mapping[str, Planned], recorded: Runs, measured: Mapping[str, Any]) -> str:
+    """The whole page, in Markdown."""
+    parts = {
+        "claims": claim_lines(found) + speed_lines(measured),
+        "runs": run_lines(table(runs, recorded, measured)),
+        "machines": [f"- {line}" for line in machines(r for seeds in recorded.values() for r in seeds.values())],
+    }
+    return PAGE.format(**{name: "\n".join(lines) or "- none yet" for name, lines in parts.items()}, count=len(found))
+
+
+def claim_lines(found: Sequence[Finding]) -> list[str]:
+    """Each claim with its figures, rule and verdict."""
+    lines = ["| claim | our figures | rule | p, corrected | verdict |", "|---|---|---|---|---|"]
+    for each in found:
+        p = f"{each.p_holm:.2g}" if each.parts else ""
+        verdict = f"**{each.verdict}**" + (f"; {each.closes}" if each.closes else "")
+        lines.append(f"| {each.claim.text} | {'; '.join(each.shown())} | {each.claim.rule} | {p} | {verdict} |")
+    return lines
+
+
+def speed_lines(measured: Mapping[str, Any]) -> list[str]:
+    """The claims about speed, as rows of the same table."""
+    return [
+        f"| {each['text']} | {'; '.join(each['figures'])} | {each['rule']} | | **{each['verdict']}** |"
+        for each in speed_findings(measured)
+    ]
+
+
+def run_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Each run with its figures, or with what it would cost."""
+    lines = [
+        "| run | epochs | rate | seeds | training loss | training accuracy | the same, evaluated | test accuracy | "
+        "mean of the last five epochs |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        figures = row["figures"]
+        cells = [spread(figures[name]).split(" (n")[0] if name in figures else "" for name in FIGURES]
+        if not row["n"]:
+            cells[0] = f"not run: about {row['missing_seconds'] / 3600:.1f} hours"
+        rate, epochs = (f"{row[key]:g}" if row[key] else "" for key in ("rate", "epochs"))
+        lines.append(f"| `{row['run']}` | {epochs} | {rate} | {row['n']} of {row['planned']} | {' | '.join(cells)} |")
+    return lines
+
+
+def curves(recorded: Runs) -> list[dict[str, Any]]:
+    """The curves of every run, averaged over the seeds, epoch by epoch."""
+    found = []
+    for name, seeds in recorded.items():
+        columns = [record["curve"] for record in seeds.values()]
+        means = {
+            figure: [round(statistics.mean(point), 4) for point in zip(*(c[figure] for c in columns), strict=True)]
+            for figure in columns[0]
+        }
+        found.append({"run": name, "n": len(seeds), "curve": means})
+    return found
+
+
+PAGE = """# The reports' claims, tested
+
+[reports.md](reports.md) describes the two reports and numbers their claims. This page tests {count} of them with the
+study's long runs, and two more with a measurement of speeds. `params.yaml` declares the runs under `study:`, the
+folder `study/` has one record for each run and seed, and `cnnlab study` makes what is missing and writes this page.
+The small ablation of `dvc repro` is another thing: a first look at your own settings, which proves nothing.
+
+How to read the figures:
+
+- Figures are mean ± standard deviation over n seeds. "Points" are percentage points of accuracy.
+- Accuracy is the mean of the test accuracy over the last five epochs, because a constant rate makes single epochs jump.
+  The table of runs shows the last epoch too, as the reports do.
+- Brackets hold the 95 % interval of a difference. Variants of LeNet share the order of the pictures and are paired by
+  seed; different networks are compared by Welch's test. P(A > B) is how often a run of the first kind beats one of the
+  second.
+- The gap is training accuracy minus test accuracy, both in evaluation mode at the end.
+- A claim *holds* if the interval lies beyond the threshold. It is *refuted* if the interval lies on the other side, or
+  passes the threshold by less than a margin: half a point for a claim that names no threshold of its own. Otherwise it
+  is *open*.
+- The p-value decides, not the interval shown: it is corrected for the number of claims (Holm, over the whole list,
+  whether run or not) and for the number of looks. Two looks are planned, after 5 seeds and, if the claim is still open,
+  after 10 (Pocock); runs of hours have one look, after 3. Between looks there is no verdict.
+- Networks of report B are judged by its own recipe: plain SGD at a constant rate, Xavier weights, batches of 256, all
+  60,000 training pictures. Its rates for VGG, NiN, GoogLeNet and ResNet are not known; ours is 0.1.
+
+Machines of the records:
+
+{machines}
+
+## Claims
+
+{claims}
+
+## Runs
+
+Runs called `-modern` have the settings of `params.yaml` under recipe `modern` at budget `full`; their weights are those
+of the best epoch on validation. All others keep the last epoch. The training loss and accuracy are running means over
+the last epoch, as in the reports; "evaluated" is the accuracy in evaluation mode at the end.
+
+{runs}
+"""
