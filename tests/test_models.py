@@ -158,6 +158,24 @@ class Taps(nn.Module):
         return tuple(self.network.taps(x).values())
 
 
+@pytest.mark.parametrize("name", [name for name in ALL if models.load(name).starts_standardised])
+def test_standardised_outputs_have_mean_0_and_deviation_1_whatever_the_weights_were(name):
+    network, x, seen = make(name), 0.3 * pictures(64) + 2, {}
+    for weight in network.parameters():
+        weight.data.mul_(5)
+    blocks.standardise(network, x)
+    assert network.training
+    layers = {key: layer for key, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    for key, layer in layers.items():
+        layer.register_forward_hook(lambda layer, inputs, output, key=key: seen.update({key: output.detach()}))
+    network.eval()(x)
+    assert set(seen) == set(layers)
+    for output in seen.values():
+        others = [0, *range(2, output.ndim)]
+        torch.testing.assert_close(output.mean(others), torch.zeros(output.shape[1]), atol=1e-3, rtol=0)
+        torch.testing.assert_close(output.std(others), torch.ones(output.shape[1]), atol=1e-3, rtol=0)
+
+
 @every_architecture
 def test_exports_with_a_dynamic_batch(name):
     network = make(name).eval()

@@ -332,11 +332,11 @@ def test_a_vaes_checkpoint_depends_on_its_labels_too(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "fit", stop)
     settings, info = load(ROOT / "params.yaml").vae, DatasetInfo("x", ("a", "b"), 1, 28, 28, "", "", light_on_dark=True)
-    changes = ({}, {}, {"seed": 1}, {"beta": 2.0}, {"steps": 7}, {"labels": np.arange(8) // 4})
+    changes = ({}, {}, {"seed": 1}, {"beta": 2.0}, {"steps": 2}, {"labels": np.arange(8) // 4})
     for change in changes:
         split = Split(np.zeros((8, 1, 28, 28), np.uint8), change.get("labels", np.arange(8) % 2))
         vae = settings.model_copy(update={"beta": change.get("beta", 1.0)})
-        run = vae.smoke.model_copy(update={"steps": change.get("steps", 5)})
+        run = vae.smoke.model_copy(update={"steps": change.get("steps", 1)})
         with pytest.raises(KeyboardInterrupt):
             training.train_vae(
                 info, split, vae, run, seed=change.get("seed", 0), held_out=0.3, device=torch.device("cpu")

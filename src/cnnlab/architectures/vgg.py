@@ -17,6 +17,7 @@ class Vgg(Network):
     """
 
     title = "VGG"
+    starts_standardised = True
 
     def __init__(self, shape: Shape, classes: int, dropout: Probability = 0.5) -> None:
         super().__init__()

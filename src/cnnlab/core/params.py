@@ -29,7 +29,7 @@ FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Passes = Annotated[float, Field(gt=0, le=10_000)]
 
-LEAST_BATCHES = 16  # in a pass over the training pictures: a batch of few pictures is smaller than the settings say
+LEAST_BATCHES = 20  # in a pass over the training pictures: a batch of few pictures is smaller than the settings say
 LEAST_BATCH = 8  # pictures in a batch, however few there are
 
 
@@ -61,14 +61,17 @@ class Length(Block):
     def fitted(self, pictures: int) -> Self:
         """The same for so many training pictures: smaller batches of few, and no more passes over them than allowed.
 
-        A smaller batch lowers the learning rate by the square root of the share that is left of it (Malladi et al.
-        2022, "On the SDEs and scaling rules for adaptive gradient algorithms", section 4).
+        Smaller batches make more steps, so that as many pictures are seen, and lower the learning rate by the square
+        root of the share that is left of the batch (Malladi et al. 2022, "On the SDEs and scaling rules for adaptive
+        gradient algorithms", section 4).
         """
         batch = min(self.batch_size, max(LEAST_BATCH, pictures // LEAST_BATCHES))
-        most = round(self.passes * steps_in_pass(pictures, batch)) if self.passes else self.steps
+        steps = self.steps * self.batch_size // batch
+        if self.passes:
+            steps = min(steps, round(self.passes * steps_in_pass(pictures, batch)))
         rate: float | None = getattr(self, "learning_rate", None)
         rate = rate and rate * (batch / self.batch_size) ** 0.5
-        changes = {"batch_size": batch, "steps": max(1, min(self.steps, most)), "learning_rate": rate}
+        changes = {"batch_size": batch, "steps": max(1, steps), "learning_rate": rate}
         return self.model_copy(update=changes)
 
 

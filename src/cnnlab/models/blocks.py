@@ -30,6 +30,7 @@ __all__ = [
     "initialise_xavier",
     "map_layers",
     "normalise",
+    "standardise",
     "untapped",
 ]
 
@@ -74,6 +75,7 @@ class Network(nn.Module):
 
     title: ClassVar[str]  # as the field writes it
     gains_from_bfloat16: ClassVar[tuple[str, ...]] = ("cpu",)  # devices that train faster so, where they have it
+    starts_standardised: ClassVar[bool] = False  # recipe modern: whether `standardise` sets the scale of its weights
 
     def features(self, x: Tensor, tap: Tap) -> Tensor:
         """The convolutional part: pictures [n, c, h, w] to feature maps [n, k, i, j]."""
@@ -188,3 +190,31 @@ def _with_zero_biases(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     return layers
+
+
+@torch.no_grad()
+def standardise(network: nn.Module, pictures: Tensor) -> None:
+    """Scale and shift every convolution and linear layer: over the pictures, each output has mean 0 and deviation 1.
+
+    Salimans and Kingma 2016, "Weight normalization", section 3. ReLUs' outputs are positive, so without normalisation
+    the outputs of a deep network differ less and less from one picture to the next: on few pictures NiN and GoogLeNet
+    did not start to learn (docs/log.md). pictures: normalised float [n, c, h, w].
+    """
+
+    def rescale(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        assert layer.bias is not None
+        all_but_channels = [0, *range(2, output.ndim)]
+        mean, std = output.mean(all_but_channels), output.std(all_but_channels).clamp_min(1e-5)
+        layer.weight.div_(std.view(-1, *[1] * (layer.weight.ndim - 1)))
+        layer.bias.sub_(mean).div_(std)
+        shape = (-1, *[1] * (output.ndim - 2))
+        return (output - mean.view(shape)) / std.view(shape)
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(rescale) for layer in layers]
+    training = network.training
+    network.eval()(pictures)
+    network.train(training)
+    for hook in hooks:
+        hook.remove()

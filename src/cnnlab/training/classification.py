@@ -13,7 +13,7 @@ from cnnlab import models
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import ClassWeights, Precision, Recipe, Run
 from cnnlab.core.split import stratified_split
-from cnnlab.models.blocks import initialise_xavier
+from cnnlab.models.blocks import initialise_xavier, standardise
 from cnnlab.models.classifier import Classifier
 from cnnlab.training import parallel
 from cnnlab.training.augment import augment
@@ -21,8 +21,10 @@ from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import Multiplied, choose_precision, describe, memory_format, room_for
 from cnnlab.training.loop import EVALUATION_BATCH, Progress, evaluate, fit_jobs, resident
 from cnnlab.training.recipe import peak_rate
-from cnnlab.training.steps import Data, Job, Plan, Row, Task, derive_seed, steps_in_epoch
+from cnnlab.training.steps import Data, Job, Plan, Row, Task, derive_seed, epoch_order, steps_in_epoch
 from cnnlab.training.trained import Trained
+
+STANDARDISED_OVER = 256  # training pictures that set the scale of the first weights
 
 # The best of many points on few validation pictures is a lucky one: with fewer than FEW, the point is kept whose
 # accuracy, averaged with that of the points before it, is the best.
@@ -127,6 +129,9 @@ def train_seeds(
         train, validation = resident(split, train_index, device), resident(split, validation_index, device)
         mean, std = _moments(train, recipe)
         classifier = _build(architecture, options, info, mean, std, recipe, seed, device)
+        if recipe == "modern" and classifier.network.starts_standardised:
+            some = epoch_order(len(train_index), seed, 0)[:STANDARDISED_OVER].to(device)
+            standardise(classifier.network, classifier.preprocess(train[0][some]))
         rate = peak_rate(run, recipe, str(options.get("act", "relu")))
         fitted = run.model_copy(update={"learning_rate": rate}).fitted(len(train_index))
         multiplied = choose_precision(precision, device, classifier.network.gains_from_bfloat16)
