@@ -203,6 +203,17 @@ def test_the_more_costly_formats_may_have_half_the_pixels(monkeypatch):
         read_picture(saved(Image.new("RGB", (10, 10)), "WEBP"))
 
 
+def test_a_jpeg_of_too_many_pixels_is_read_at_half_its_size(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
+    large = Image.fromarray(np.full((20, 20), 90, np.uint8))
+    picture = read_picture(saved(large, "JPEG"))
+    assert (picture.size, values(picture)[0][0]) == ((10, 10), 90)
+    with pytest.raises(PictureError, match=r"has 20 x 20 pixels, over 100$"):
+        read_picture(saved(large, "PNG"))
+    with pytest.raises(PictureError, match=r"has 30 x 30 pixels, over 400$"):
+        read_picture(saved(large.resize((30, 30)), "JPEG"))
+
+
 def test_what_is_no_file_is_reported(tmp_path):
     with pytest.raises(PictureError, match="x: is not there"):
         read_picture(tmp_path / "x")

@@ -24,12 +24,15 @@ SUFFIXES = frozenset(
         *(".tif", ".tiff", ".webp", ".jp2", ".j2k", ".avif"),
     }
 )
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 64_000_000  # that are decoded
 COSTLY = ("WEBP", "JPEG2000", "AVIF")  # formats whose decoders take much more memory: half the pixels
 MAX_BYTES = 400_000_000
 BLOCK = 2**20  # 16-bit pixels converted at a time
 TIFF = (b"II*\0", b"MM\0*")  # the first bytes
 END_OF_JPEG = b"\xff\xd9"
+
+# Pillow refuses pictures of twice as many: JPEGs up to there are read at half their size.
+Image.MAX_IMAGE_PIXELS = 2 * MAX_PIXELS
 
 # Programs that make pictures put whole prompts and edit histories into a PNG; Pillow refuses text of over 1 MB.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
@@ -51,7 +54,8 @@ def read_picture(source: str | Path | BinaryIO) -> Image.Image:
     value is over 255, the values are taken as they are, and `info["shallow"]` is True. Transparency is laid on white,
     and `info["transparent"]` is True. Raises PictureError for a file that is missing, empty, cut off, damaged or no
     picture, and for one over 400 MB or 64 million pixels (half that in WebP, JPEG 2000 or AVIF, whose decoders take
-    more memory).
+    more memory). A JPEG may have four times as many, as cameras of 108 and 200 megapixels make them: its decoder then
+    halves both sides.
     """
     named = source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
     try:
@@ -122,12 +126,14 @@ def _decode(file: BinaryIO) -> Image.Image:
             raise _RefusedError("is a TIFF of a kind that is not read; 8 and 16 bits a channel are") from None
         raise
     most = MAX_PIXELS // 2 if image.format in COSTLY else MAX_PIXELS
+    width, height = image.size
+    halved = width * height > most and image.draft(None, (width // 2, height // 2))
     if image.width * image.height > most:
-        raise _RefusedError(f"has {image.width} x {image.height} pixels, over {most:,}")
+        raise _RefusedError(f"has {width} x {height} pixels, over {4 * most if halved else most:,}")
     try:
         image.load()
     except OSError:
-        if image.format != "JPEG":
+        if image.format != "JPEG" or halved:
             raise
         file.seek(0)
         image = _without_end_mark(file.read())
