@@ -63,12 +63,13 @@ def test_a_wrong_word_is_refused_before_torch_is_imported(words, told):
 
 
 @pytest.mark.parametrize(
-    "command", [["sample"], ["reconstruct", "x.png"], ["features", "x", "--layer", "a", "-o", "x.npz"]]
+    "command",
+    [["sample"], ["reconstruct", "x.png"], ["project", "x.png"], ["features", "x", "--layer", "a", "-o", "x.npz"]],
 )
 def test_outside_the_project_it_says_where_to_go(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, command)
-    assert "is not here: run `dvc repro` in the project's root folder." in str(result.exception)
+    assert "here: run `dvc repro` in the project's root folder." in str(result.exception)
 
 
 def test_ctrl_c_promises_only_what_is_kept():

@@ -320,7 +320,7 @@ def test_a_missing_map_is_reported(data, made, tmp_path):
     maps = tmp_path / "maps"
     with pytest.raises(UserError, match="no map of a layer 'fc9'; it has maps of conv2, fc1, final"):
         open_map(tmp_path / "features" / "tiny", maps, "fc9", "tsne")
-    with pytest.raises(UserError, match="no stored features of 'huge'; there are those of tiny"):
+    with pytest.raises(UserError, match="no stored features of 'huge' are here; there are those of tiny"):
         open_map(tmp_path / "features" / "huge", maps, "fc1", "tsne")
     (maps / "fc1" / "points.npy").write_bytes(b"not an array")
     with pytest.raises(UserError, match=r"points\.npy is not a whole .npy file"):
