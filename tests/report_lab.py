@@ -90,7 +90,8 @@ def network(name: str, used: params.Params, names: tuple[str, ...], generator: n
         ]
         for layer in ("conv2", "final"):
             artifacts.write_csv(artifacts.embedding_plots_dir() / f"{name}-{method}" / f"{layer}.csv", rows)
-        figures = {"final.accuracy": 0.75, "final.accuracy_features": 0.8, "final.worst_class": names[0]}
+        figures: dict = {"final.accuracy": 0.75, "final.accuracy_features": 0.8, "final.worst_class": names[0]}
+        figures |= {"final.neighbours": 7} | ({"perplexity": 5.5} if method == "tsne" else {})
         artifacts.write_json(metric("embed", f"{name}-{method}"), figures)
 
 

@@ -24,7 +24,7 @@ def main() -> None:
         for name, scheme in (("page", "light"), ("map", "dark"), ("curves", "light")):
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
             page.goto(artifacts.report_path().resolve().as_uri())
-            page.wait_for_function("document.documentElement.dataset.ready")
+            page.wait_for_selector("html[data-ready]", state="attached")
             write(FOLDER / f"{name}.png", SHOTS[name](page))
 
 

@@ -57,7 +57,8 @@ def test_maps_know_each_dots_class_and_answer(used):
     assert maps["networks"]["lenet"]["predicted"][:4] == [1, 1, 2, 0]
     layer = maps["networks"]["mynet"]["methods"]["tsne"]["final"]
     assert len(layer["x"]) == len(layer["y"]) == TEST
-    assert layer["figures"] == {"accuracy": 0.75, "accuracy_features": 0.8, "worst_class": "shoe"}
+    measured = {"accuracy": 0.75, "accuracy_features": 0.8, "worst_class": "shoe", "neighbours": 7}
+    assert layer["figures"] == measured | {"perplexity": 5.5}
 
 
 def test_a_network_that_was_not_trained_yet_is_named_and_the_others_are_shown(used):

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from cnnlab.core import params
 from cnnlab.page.assemble import assemble
 from cnnlab.page.render import render
 from cnnlab.page.sources import read
@@ -29,20 +30,23 @@ SECTIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def page_file(tmp_path_factory):
-    """The page of a laboratory whose class names are hostile."""
-    folder = tmp_path_factory.mktemp("lab")
+def write_page(folder, **changes):
+    """The page of a laboratory whose class names are hostile, in a folder of its own."""
     before = os.getcwd()  # noqa: PTH109
     os.chdir(folder)
     try:
-        settings = report_lab.settings()
+        settings = report_lab.settings(**changes)
         report_lab.build(settings, HOSTILE, channels=3)
         page = folder / "index.html"
         page.write_text(render(assemble(read(settings), settings)), encoding="utf-8")
     finally:
         os.chdir(before)
     return page
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    return write_page(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def open_page(browser, page_file):
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: request.url.startswith(("file:", "data:")) or said.append(request.url))
         page.goto(page_file.as_uri())
-        page.wait_for_function("document.documentElement.dataset.ready")
+        page.wait_for_selector("html[data-ready]", state="attached")
         return page
 
     yield opened
@@ -158,7 +162,7 @@ def test_under_the_reports_recipe_the_training_curves_are_drawn(open_page, page_
     other.write_text(render(assemble(read(settings), settings)), encoding="utf-8")
     page = open_page()
     page.goto(other.as_uri())
-    page.wait_for_function("document.documentElement.dataset.ready")
+    page.wait_for_selector("html[data-ready]", state="attached")
     assert page.locator("#curves .chart [data-series=mynet]").count() == 1
     assert "recipe plain holds nothing out" in page.locator("#curves figcaption").inner_text()
     assert page.locator("#curves").get_by_role("radio", name="both").count() == 0
@@ -179,6 +183,39 @@ def test_an_interval_is_drawn_for_each_variant_and_marked_as_a_first_look(open_p
     page = open_page()
     assert page.locator("#ablation [data-row=relu] .interval").count() >= 3
     assert "A first look, not a finding" in page.locator("#ablation .note").inner_text()
+
+
+def test_a_page_of_ones_own_pictures_says_nothing_of_other_data(open_page, tmp_path):
+    page = open_page()
+    page.goto(write_page(tmp_path, dataset="folder").as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    shown = page.locator("main > section").evaluate_all("(all) => all.map((section) => section.id)")
+    assert shown == [section for section in SECTIONS if section not in ("study", "reported")]
+    assert page.locator("#onnx .number").inner_text() == str(len(shown))
+    assert "Fashion-MNIST" not in page.locator("body").inner_text()
+
+
+def test_the_caption_of_a_map_names_the_perplexity_and_the_neighbours_that_were_used(open_page):
+    caption = open_page().locator("#maps figcaption").inner_text()
+    assert "perplexity 5.5. A vote of the 7 nearest dots" in caption
+
+
+OVERLAPPING = """() => [...document.querySelectorAll("#size svg")].flatMap((chart) => {
+    const boxes = [...chart.querySelectorAll(".name")].map((name) => name.getBoundingClientRect());
+    return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) =>
+        Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+        Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3).map((b) => [a.top, b.top]));
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_names_of_networks_of_the_same_accuracy_do_not_overlap(open_page, tmp_path, width):
+    names = params.load(report_lab.ROOT / "params.yaml").models
+    page = open_page(width)
+    page.goto(write_page(tmp_path, models=names).as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.locator("#size .name").count() == 3 * len(names)
+    assert page.evaluate(OVERLAPPING) == []
 
 
 OVERFLOWING = """() => [document.documentElement, ...document.querySelectorAll("main *")]
@@ -237,7 +274,7 @@ def test_a_page_without_networks_says_so(browser, tmp_path, monkeypatch, open_pa
     empty = tmp_path / "empty.html"
     empty.write_text(render(assemble(read(settings), settings)), encoding="utf-8")
     page.goto(empty.as_uri())
-    page.wait_for_function("document.documentElement.dataset.ready")
+    page.wait_for_selector("html[data-ready]", state="attached")
     assert page.locator("h1").inner_text().startswith("No convolutional networks")
     for section in SECTIONS:
         assert page.locator(f"#{section} :is(.note, table)").count() > 0, section

@@ -77,7 +77,9 @@ def open_map(features: Path, maps: Path, layer: str, method: Method) -> StoredMa
     """
     if not features.is_dir():
         there = sorted(path.parent.name for path in features.parent.glob("*/features.json"))
-        known = f"; there are those of {', '.join(there)}" if there else ": run `dvc repro` in the project's root folder"
+        known = (
+            f"; there are those of {', '.join(there)}" if there else ": run `dvc repro` in the project's root folder"
+        )
         raise UserError(f"no stored features of {features.name!r} are here{known}.")
     about = read_json(features / "features.json")
     layers = about["layers"]

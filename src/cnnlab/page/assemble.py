@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.core import metrics
-from cnnlab.core.params import Params
+from cnnlab.core.params import OWN_PICTURES, Params
 from cnnlab.figures.style import COLOURS, MARKERS
 from cnnlab.page import reported
 from cnnlab.page.ablation import ablation
@@ -19,6 +19,7 @@ from cnnlab.page.study import study
 def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
     """All that the page shows, ready for JSON."""
     trained = [network for network in sources.networks if network.train]
+    own = sources.info.name == OWN_PICTURES
     counts = {"n_train": sources.training_pictures, "n_test": len(sources.test.labels)}
     return {
         "settings": _settings(settings, sources),
@@ -31,8 +32,9 @@ def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
         "ablation": ablation(sources.ablation, settings),
         "baselines": sources.baselines,
         "classes": sources.classes,
-        "reported": reported.join(reported.reported(), sources.study.records),
-        "study": study(sources.study, settings),
+        # The reports and the study are of published data sets, and mean nothing next to somebody's own pictures.
+        "reported": [] if own else reported.join(reported.reported(), sources.study.records),
+        "study": None if own else study(sources.study, settings),
         "vae": _vae(sources.vae, settings),
         "benchmark": {
             key: sources.inference[key] for key in ("machine", "onnxruntime", "torch") if key in sources.inference

@@ -93,6 +93,7 @@ def _maps_of(network: Network, shown: np.ndarray) -> dict[str, Any]:
                 for key, value in network.map_figures[method].items()
                 if key.startswith(f"{layer}.")
             }
+            figures |= {key: value for key, value in network.map_figures[method].items() if key == "perplexity"}
             entry.setdefault(method, {})[layer] = {
                 "x": [x[place] for place in shown], "y": [y[place] for place in shown], "figures": figures,
             }  # fmt: skip

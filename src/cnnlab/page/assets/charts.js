@@ -125,39 +125,41 @@ function dotChart(dots, { label, xlabel, ylabel, xformat, yformat }) {
           ),
           line(x.at(d.x), y.at(d.low), x.at(d.x), y.at(d.high), { class: "interval" }),
           svg("path", { d: SHAPES[d.marker](5.5), transform: `translate(${x.at(d.x)},${y.at(d.y)})`, class: "dot" }),
-          named(d.title, x.at(d.x), y.at(d.y), taken, { left: area.left, width }),
+          named(d.title, x.at(d.x), y.at(d.y), taken, { ...area, right: width }),
         ),
       ),
     );
   });
 }
 
-/** A name beside its dot, where it covers neither a dot nor another name. */
+const NAME_WEIGHT = 20; // a name over another cannot be read, one over an interval can
+const OUTSIDE = 1e9; // more than any name covers
+
+/** A name next to its dot, where it covers least of intervals and, above all, of other names; `room` is its frame. */
 function named(title, x, y, taken, room) {
   const w = title.length * 7 + 4;
-  const tries = [
-    [10, 4, "start"],
-    [10, 17, "start"],
-    [10, -9, "start"],
-    [-10, 4, "end"],
+  const beside = (row) => [
+    [10, 4 + 14 * row, "start"],
+    [-10, 4 + 14 * row, "end"],
+  ];
+  const above = [
     [0, -14, "middle"],
     [0, 24, "middle"],
-    [10, -12, "start"],
-    [10, 20, "start"],
-    [-10, -12, "end"],
-    [-10, 20, "end"],
   ];
+  const tries = [...beside(0), ...above, ...[1, -1, 2, -2, 3, -3, 4, -4].flatMap(beside)];
   const box = ([dx, dy, anchor]) => ({
     x: x + dx - (anchor === "end" ? w : anchor === "middle" ? w / 2 : 0),
     y: y + dy - 11,
     w,
     h: 14,
+    weight: NAME_WEIGHT,
   });
-  const free = (b) =>
-    b.x >= room.left &&
-    b.x + b.w <= room.width &&
-    !taken.some((t) => t.x < b.x + b.w && b.x < t.x + t.w && t.y < b.y + b.h && b.y < t.y + t.h);
-  const place = tries.find((t) => free(box(t))) || tries[0];
+  const inside = (b) => b.x >= room.left && b.x + b.w <= room.right && b.y >= room.top && b.y + b.h <= room.bottom;
+  const shared = (from, length, other, its) => Math.max(0, Math.min(from + length, other + its) - Math.max(from, other));
+  const covered = (b) =>
+    taken.reduce((sum, t) => sum + (t.weight ?? 1) * shared(b.x, b.w, t.x, t.w) * shared(b.y, b.h, t.y, t.h), 0);
+  const costs = tries.map((t) => covered(box(t)) + (inside(box(t)) ? 0 : OUTSIDE));
+  const place = tries[costs.indexOf(Math.min(...costs))];
   taken.push(box(place));
   return text(x + place[0], y + place[1], title, { "text-anchor": place[2], class: "name" });
 }
@@ -206,7 +208,7 @@ function lineChart(current, { label, xlabel, xformat }) {
             }),
           !s.faint &&
             width > 560 &&
-            named(s.title, x.at(s.x.at(-1)), y.at(s.y.at(-1)), taken, { left: area.left, width }),
+            named(s.title, x.at(s.x.at(-1)), y.at(s.y.at(-1)), taken, { ...area, right: width }),
         ),
       ),
       readout,

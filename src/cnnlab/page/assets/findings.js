@@ -150,6 +150,7 @@ const REPORTED = [
 ];
 
 function reportedSection() {
+  if (!DATA.reported.length) return;
   const mean = (summary, key, format) =>
     !summary || !summary[key]
       ? null

@@ -101,7 +101,7 @@ function mapExplorer(networks, first) {
       figures = [];
     if ("accuracy" in f)
       figures.push(
-        `a vote of the 10 nearest dots names the right class for ${percent(f.accuracy)} of them (${percent(f.accuracy_features)} in the layer itself)`,
+        `a vote of the ${f.neighbours} nearest dots names the right class for ${percent(f.accuracy)} of them (${percent(f.accuracy_features)} in the layer itself)`,
       );
     if ("trustworthiness" in f) figures.push(`trustworthiness ${fixed(f.trustworthiness, 3)}`);
     if ("silhouette" in f) figures.push(`silhouette ${fixed(f.silhouette, 2)}`);
@@ -110,10 +110,11 @@ function mapExplorer(networks, first) {
       maps.labels.length < maps.pictures
         ? `${whole(maps.labels.length)} of ${whole(maps.pictures)}`
         : whole(maps.pictures);
+    const told = figures.join("; "),
+      perplexity = "perplexity" in f ? `, perplexity ${short(f.perplexity)}` : "";
     return [
-      `Each dot is a test picture; dots that lie close together are alike to layer ${state.layer} of ${title()}. ${maps.titles[state.method]} of ${thinned} pictures, seed ${DATA.settings.seed}` +
-        (state.method === "tsne" ? `, perplexity ${DATA.settings.perplexity}. ` : ". "),
-      figures.length ? figures.join("; ") + "." : "",
+      `Each dot is a test picture; dots that lie close together are alike to layer ${state.layer} of ${title()}. ${maps.titles[state.method]} of ${thinned} pictures, seed ${DATA.settings.seed}${perplexity}. `,
+      told && `${told[0].toUpperCase()}${told.slice(1)}.`,
     ];
   }
 

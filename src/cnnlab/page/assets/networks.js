@@ -183,7 +183,7 @@ function embeddings() {
     ),
     term(
       "Perplexity",
-      `is t-SNE's only setting here: about how many neighbours each picture tries to stay close to (${settings.perplexity}).`,
+      `is t-SNE's only setting here: about how many neighbours each picture tries to stay close to (${settings.perplexity}, or as many as the pictures allow).`,
     ),
     mapExplorer(found, found.includes(best) ? best : found[0]),
   );

@@ -76,6 +76,7 @@ function masthead() {
 
 function contents() {
   const toc = document.getElementById("toc");
+  if (!DATA.study) for (const id of ["study", "reported"]) document.getElementById(id).remove();
   document.querySelectorAll("main > section").forEach((section, place) => {
     const heading = section.querySelector("h2");
     toc.append(h("li", {}, h("a", { href: "#" + section.id }, heading.textContent)));

@@ -9,6 +9,7 @@ const CURVES = [
 ];
 
 function studySection() {
+  if (!DATA.study) return;
   const { claims, refused } = DATA.study,
     made = DATA.study.runs.filter((r) => r.n),
     counted = VERDICTS.map((v) => [v, claims.filter((c) => c.verdict === v).length]).filter(([, count]) => count);
