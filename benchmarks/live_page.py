@@ -3,7 +3,8 @@
 First `make page-assets` and `make page`. A real Chromium opens report/index.html from disk, and the mouse draws
 strokes, 60 steps a second. The page itself takes the times of each answer, from the event of the mouse (the oldest that
 the answer covers) to the probabilities on the page, to the frame that shows them, and to the feature maps and the place
-on the map. The figures are over all answers of all rounds. Let nothing else run meanwhile; the load is recorded.
+on the map. The figures are over all answers of all rounds. Let nothing else run meanwhile; the load is recorded, and
+so is the processor time that all of Chromium's processes took while the mouse drew, for each answer.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import psutil
 import typer
 
 from benchmarks.inference import processors
@@ -67,10 +69,12 @@ def main(
             "rounds": rounds,
         }
         page.evaluate(LISTEN)
+        seconds = 0.0
         for _ in range(rounds):
-            draw(page)
+            seconds += draw(page)
             load.append(os.getloadavg()[0])
         found, events = page.evaluate("[window.answers, window.events]")
+    figures["processor_ms_per_answer"] = round(1000 * seconds / len(times(found["answered"], events)), 1)
     figures["load"] = [round(value, 1) for value in (min(load), max(load))]
     for name, pairs in found.items():
         figures |= summary(name, times(pairs, events))
@@ -78,19 +82,28 @@ def main(
     print(json.dumps(figures, indent=1))
 
 
-def draw(page: Any) -> None:
-    """One stroke, a zigzag over the whole drawing, then wait for the heat map and clear."""
+def draw(page: Any) -> float:
+    """One stroke, a zigzag, and Chromium's processor seconds meanwhile; then wait for the heat map and clear."""
     box = page.locator(".board canvas").bounding_box()
     page.mouse.move(box["x"] + 40, box["y"] + 40)
+    begun = processor_seconds()
     page.mouse.down()
     for step in range(1, STEPS + 1):
         across = abs((step / 10) % 2 - 1)
         page.mouse.move(box["x"] + 240 - 200 * across, box["y"] + 40 + 200 * step / STEPS)
         page.wait_for_timeout(1000 * PAUSE)
+    seconds = processor_seconds() - begun
     page.mouse.up()
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Clear").click()
     page.wait_for_timeout(1500)
+    return seconds
+
+
+def processor_seconds() -> float:
+    """That all processes of Chromium which this one started have taken so far."""
+    found = [each for each in psutil.Process().children(recursive=True) if "chrom" in each.name()]
+    return sum(times.user + times.system for times in (each.cpu_times() for each in found))
 
 
 def times(pairs: list[list[float]], events: list[list[float]]) -> np.ndarray:

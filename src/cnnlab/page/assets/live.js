@@ -105,6 +105,7 @@ function live() {
         heat.box,
       ),
     ),
+    calibration(),
     h("div", { class: "live-more" }, layers.box, place.box),
     h("p", { class: "hint" }, `Weights stored in 8 bits: the same answer as models/mynet.onnx on ${percent(network.agreement, 2)} of ${whole(dataset.n_test)} test pictures.`),
   );
@@ -215,7 +216,7 @@ function heatView({ shape: [channels, height, width] }) {
     tally("explained", null);
   }
   const caption =
-    "What the answer rests on: covering a part with a strong colour lowers its probability most. The same as cnnlab explain.";
+    "What the answer rests on: the stronger a part's colour, the less likely the answer becomes when that part is covered. The same as cnnlab explain.";
   return { box: figure(h("div", { class: "plate" }, canvas), caption), show, explain };
 }
 

@@ -141,12 +141,16 @@ function mistakes() {
         ),
         `${n.title}: above each picture is its true class, then the answer and its probability; ask yourself which of them you would have got right. The most confident mistakes among ${whole(dataset.n_test)} test pictures, ${seedText}.`,
       ),
-    term(
-      "Calibration",
-      "makes probabilities honest: of the answers given with 80 %, about 80 % should be correct. The logits are divided by one number, the temperature, before the softmax. It is fitted on the validation pictures.",
-    ),
+    !LIVE && calibration(),
   );
 }
+
+/** Said where probabilities first occur: in the live part, or with the mistakes. */
+const calibration = () =>
+  term(
+    "Calibration",
+    "makes probabilities honest: of the answers given with 80 %, about 80 % should be correct. The logits are divided by one number, the temperature, before the softmax. It is fitted on the validation pictures.",
+  );
 
 function features() {
   byNetwork(

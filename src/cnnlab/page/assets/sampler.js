@@ -40,7 +40,7 @@ function sampler() {
     decode();
   }
   const stored = titles.map((title, i) => [title, codes.slice(i * dims, (i + 1) * dims)]),
-    picture = figure(h("div", { class: "plate" }, canvas), "The picture that the decoder makes of the code.");
+    picture = figure(h("div", { class: "plate" }, canvas), "The picture that the decoder makes of the code: each slider is one of its numbers.");
   take(z);
   return h(
     "div",
@@ -55,7 +55,7 @@ function sampler() {
         {},
         sampleButtons(take, ownCode),
         h("h3", {}, "Dimensions of the code"),
-        prose("Those that the VAE uses most, by their KL divergence. Move one to see what it stands for."),
+        prose("The numbers that the VAE uses most, with their KL divergence in nats. Move one to see what it stands for."),
         sliders.box,
         h("h3", {}, "A walk between two pictures"),
         prose("Choose where it begins and ends: a test picture, or your own from the top of the page."),
