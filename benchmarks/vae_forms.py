@@ -1,4 +1,4 @@
-"""Both forms of the VAE's decoder over seeds: `python benchmarks/vae_forms.py --data fashion_mnist --seeds 3`.
+"""Decoders and likelihoods of the VAE over seeds: `python benchmarks/vae_forms.py --data fashion_mnist --seeds 3`.
 
 Trains each form at params.yaml's `vae` settings, its steps, batch size and rate changed by the options, measures the
 kept weights once on the test set, and adds one record for each run to benchmarks/results/vae_forms.json. Finished
@@ -28,13 +28,15 @@ from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import train_vae
 
 RECORDED = {"z_dim", "likelihood", "beta", "warm_up", "binarize", "flip"}  # of the settings; the run's own are added
-FIGURES = ("negative_elbo", "reconstruction", "kl")
+FIGURES = ("loss", "reconstruction", "kl")
 
 
 def main(
     data: str = typer.Option("fashion_mnist", help="a folder under data/, or an .npy file of pictures"),
     seeds: int = typer.Option(3, min=1, help="seeds 0 to N−1"),
     forms: str = typer.Option("relu,linear", help="of the decoder, separated by commas"),
+    likelihood: str = typer.Option("", help="bernoulli, continuous_bernoulli or gaussian; else as in params.yaml"),
+    binarize: bool = typer.Option(False, help="pictures of zeros and ones, without padding"),
     steps: int = typer.Option(0, min=0, help="of the optimizer; 0: params.yaml's budget quick"),
     batch_size: int = typer.Option(0, min=0, help="pictures; 0: as there"),
     learning_rate: float = typer.Option(0.0, min=0, help="peak; 0: as there"),
@@ -45,6 +47,9 @@ def main(
     settings = params.load()
     wished = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     run = settings.vae.quick.model_copy(update={key: value for key, value in wished.items() if value})
+    vae = settings.vae.model_copy(
+        update={"likelihood": likelihood or settings.vae.likelihood, "binarize": binarize or settings.vae.binarize}
+    )
     info, train, test = _read(data)
     device = choose_device(settings.device)
     tune_process(device)
@@ -53,10 +58,10 @@ def main(
     for form in forms.split(","):
         for seed in range(seeds):
             key = {"data": info.name, "decoder": form, "seed": seed} | run.model_dump(exclude={"bound_pictures"})
-            key |= settings.vae.model_dump(include=RECORDED)
+            key |= vae.model_dump(include=RECORDED)
             found = [record for record in records if key.items() <= record.items()]
             if not found:
-                chosen_vae = settings.vae.model_copy(update={"decoder": form})
+                chosen_vae = vae.model_copy(update={"decoder": form})
                 trained = train_vae(
                     info, train, chosen_vae, run, seed=seed, held_out=settings.validation_share, device=device,
                     name=f"{info.name}-{form}-{seed}",
@@ -91,7 +96,6 @@ def _measure(trained: Trained, settings: params.Vae, test: Split, seed: int, dev
     task = VaeTask(trained.module, settings.model_copy(update={"beta": 1.0}))
     data = torch.tensor(test.images, device=device), torch.tensor(test.labels, device=device)
     figures = evaluate(task, data, seed)
-    figures["negative_elbo"] = figures.pop("loss")
     figures |= {"n_test": len(test.images), "floor": pixel_entropy(test.images), "device": describe(device)}
     return figures | trained.metrics() | trained.progress.timing() | {"torch": torch.__version__}
 

@@ -17,7 +17,7 @@ def main() -> None:
         if network.meta:
             artifacts.write_text(
                 artifacts.card_path(network.name),
-                model_card(network.meta, network.taps, network.export, sources.inference),
+                model_card(network.meta, network.taps, network.export, network.test, sources.inference),
             )
     data = assemble(sources, settings)
     data["live"], blobs = live(sources.test, data["maps"].get("index", []))

@@ -10,7 +10,7 @@ from cnnlab.vae.gallery import sheets
 
 
 def main() -> None:
-    """Write metrics/vae/test.json, metrics/vae.json (the negative ELBO in nats a picture) and plots/vae/pictures/."""
+    """Write metrics/vae/test.json, metrics/vae.json (the loss in nats a picture) and plots/vae/pictures/."""
     settings = params.load()
     encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
@@ -20,10 +20,17 @@ def main() -> None:
         judge = Model.load(artifacts.onnx_path("mynet", "features"))
     run = settings.vae.at(settings.budget)
     figures, notes = evaluate(
-        encoder, decoder, train, test, judge, bound_pictures=run.bound_pictures, seed=settings.seed
+        encoder,
+        decoder,
+        train,
+        test,
+        judge,
+        bound_pictures=run.bound_pictures,
+        draws=settings.vae.draws,
+        seed=settings.seed,
     )
     artifacts.write_json(artifacts.metrics_path("vae", "test"), figures)
-    artifacts.write_json(artifacts.headline_path("vae"), {"vae": figures["negative_elbo"]})
+    artifacts.write_json(artifacts.headline_path("vae"), {"vae": figures["loss"]})
     folder = artifacts.vae_plots_dir() / "pictures"
     for name, sheet in sheets(encoder, decoder, test.images, test.labels, settings.seed).items():
         artifacts.write_figure(folder / f"{name}.png", tile_sheet(**vars(sheet)))
@@ -31,7 +38,7 @@ def main() -> None:
         print(f"note: {note}")
     print(
         f"vae: test reconstruction {figures['reconstruction']:.1f} + KL {figures['kl']:.1f} = "
-        f"{figures['negative_elbo']:.1f} nats a picture (n={figures['n']}), {figures['active_units']} active units; "
+        f"{figures['loss']:.1f} nats a picture (n={figures['n']}), {figures['active_units']} active units; "
         f"see {folder}/ or `dvc plots show`."
     )
 

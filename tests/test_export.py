@@ -253,8 +253,23 @@ def test_novelty_keeps_its_rate_and_catches_noise(split: Split):
     assert is_novel(rule, validation, unsure).mean() == 1 or rule["energy_min"] < np.log(10)
 
 
+TESTED = {"accuracy": 0.0123, "accuracy_95_low": 0.0101, "accuracy_95_high": 0.0145, "int8_accuracy": 0.0122, "n": 9000}
+
+
+def test_card_puts_the_test_figure_first_and_says_how_much_harder_the_test_set_is(bundle: Bundle):
+    meta, taps = open_model(bundle.lean).meta, ["conv1"]
+    card = model_card(meta, taps, bundle.metrics, TESTED, {})
+    assert "**0.0123**, 95 % interval 0.0101 to 0.0145, n = 9,000" in card
+    assert card.index("test set, float32") < card.index("validation, float32")
+    harder = 100 * (bundle.metrics["validation_accuracy"] - 0.0123)
+    assert f"it is {harder:.1f} points lower than validation's" in card
+    better = TESTED | {"accuracy": bundle.metrics["validation_accuracy"] + 0.01}
+    assert "lower than validation's" not in model_card(meta, taps, bundle.metrics, better, {})
+    assert "not measured yet" in model_card(meta, taps, bundle.metrics, {}, {})
+
+
 def test_card_tells_the_facts(bundle: Bundle):
-    card = model_card(open_model(bundle.lean).meta, ["conv1", "final"], bundle.metrics, {})
+    card = model_card(open_model(bundle.lean).meta, ["conv1", "final"], bundle.metrics, TESTED, {})
     for fact in ("# LeNet", "61,706", "uint8 [batch, 1, 28, 28]", "Ankle boot", "MIT", f"{len(bundle.int8):,} bytes"):
         assert fact in card
     assert f"{bundle.metrics['validation_accuracy']:.4f}" in card
@@ -262,11 +277,11 @@ def test_card_tells_the_facts(bundle: Bundle):
 
 def test_card_recommends_float32_where_int8_is_slower(bundle: Bundle):
     speed = {"lenet onnxruntime batch 1 times_eager": 4.0, "lenet onnxruntime int8 batch 1 times_eager": 2.0}
-    card = model_card(open_model(bundle.lean).meta, [], bundle.metrics, speed)
+    card = model_card(open_model(bundle.lean).meta, [], bundle.metrics, {}, speed)
     assert "a picture on a CPU 0.5 ×" in card
     assert "float32; int8 is slower everywhere" in card
     card = model_card(
-        open_model(bundle.lean).meta, [], bundle.metrics, speed | {"lenet web batch 1 int8_times_float32": 2.0}
+        open_model(bundle.lean).meta, [], bundle.metrics, {}, speed | {"lenet web batch 1 int8_times_float32": 2.0}
     )
     assert "float32 for a picture on a CPU, where int8 is slower; else int8" in card
 

@@ -22,7 +22,15 @@ KINDS = ("bernoulli", "continuous_bernoulli", "gaussian")
 def settings(**changes) -> Vae:
     run = VaeRun(steps=150, batch_size=16, learning_rate=0.004, bound_pictures=20)
     values = {"dataset": "folder", "lfw": Faces(path="data/pictures", side=32), "z_dim": 4, "likelihood": "bernoulli"}
-    values |= {"decoder": "relu", "beta": 1.0, "warm_up": 0.0, "binarize": False, "flip": False, "mixture": 2}
+    values |= {
+        "decoder": "relu",
+        "beta": 1.0,
+        "warm_up": 0.0,
+        "binarize": False,
+        "flip": False,
+        "mixture": 2,
+        "draws": 50,
+    }
     return Vae(**values | {"smoke": run, "quick": run, "full": run} | changes)
 
 

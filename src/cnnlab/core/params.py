@@ -247,6 +247,7 @@ class Vae(PerBudget[VaeRun]):
     binarize: bool
     flip: bool
     mixture: Annotated[int, Field(ge=1, le=100)]
+    draws: Annotated[int, Field(ge=1, le=100_000)]
 
     @model_validator(mode="after")
     def _grey_likelihoods(self) -> Self:

@@ -15,11 +15,16 @@ LEVEL = 0.95  # below it int8 counts as slower
 
 
 def model_card(
-    meta: Mapping[str, Any], taps: Sequence[str], figures: Mapping[str, Any], speed: Mapping[str, Any]
+    meta: Mapping[str, Any],
+    taps: Sequence[str],
+    figures: Mapping[str, Any],
+    test: Mapping[str, Any],
+    speed: Mapping[str, Any],
 ) -> str:
     """Markdown for one architecture.
 
-    From its ONNX metadata, the names of its taps, metrics/export/ARCH.json and the benchmarks of speed.
+    From its ONNX metadata, the names of its taps, metrics/export/ARCH.json, metrics/test/ARCH.json (empty where it was
+    not tested) and the benchmarks of speed.
     """
     name, classes = meta["architecture"], meta["class_names"]
     channels, height, width = meta["shape"]
@@ -42,7 +47,7 @@ def model_card(
             },
         ),
         _table("Size", _size(figures)),
-        _table("Accuracy on validation", _accuracy(figures)),
+        _table("Accuracy", _tested(figures, test) | _accuracy(figures)),
         _table("Made from", _origin(meta)),
         "## How to run\n\n```bash\n"
         f"cnnlab predict picture.jpg --model models/{name}.onnx\n```\n\n"
@@ -80,13 +85,32 @@ def _size(figures: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _tested(figures: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, str]:
+    """The test figures first: they are what to expect of new pictures. Nothing was chosen by them."""
+    if not test:
+        return {"test set": "not measured yet"}
+    low, high = (f"{test[f'accuracy_95_{end}']:.4f}" for end in ("low", "high"))
+    rows = {
+        "test set, float32": f"**{test['accuracy']:.4f}**, 95 % interval {low} to {high}, n = {test['n']:,}: of this "
+        "network on other pictures, not of another seed",
+        "test set, int8": f"{test['int8_accuracy']:.4f}",
+    }
+    harder = 100 * (figures["validation_accuracy"] - test["accuracy"])
+    if figures["held_out"] and harder > 0:
+        rows["which to expect"] = (
+            f"the test figure: it is {harder:.1f} points lower than validation's, on which the epoch, the recipe and "
+            "the temperature were chosen"
+        )
+    return rows
+
+
 def _accuracy(figures: Mapping[str, Any]) -> dict[str, str]:
     held_out = "not trained on" if figures["held_out"] else "trained on too: the recipe holds nothing out"
     return {
-        "float32": f"{figures['validation_accuracy']:.4f}",
-        "int8": f"{figures['int8_validation_accuracy']:.4f}",
-        "calibration error": f"{figures['calibration_error']:.4f}",
-        "pictures": f"{figures['n_validation']:,}, {held_out}",
+        "validation, float32": f"{figures['validation_accuracy']:.4f}",
+        "validation, int8": f"{figures['int8_validation_accuracy']:.4f}",
+        "validation, calibration error": f"{figures['calibration_error']:.4f}",
+        "validation, pictures": f"{figures['n_validation']:,}, {held_out}",
         "largest difference of a logit from torch's": f"{figures['parity_largest_difference']:.1e} × max(1, size)",
     }
 

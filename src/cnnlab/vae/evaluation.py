@@ -10,7 +10,7 @@ from cnnlab.inference import Model
 from cnnlab.vae.codec import Decoder, Encoder
 from cnnlab.vae.densities import Mixture, prior
 from cnnlab.vae.frechet import frechet_distance
-from cnnlab.vae.measure import bounds, confidence_figures, neighbour_accuracy, reconstruction_errors
+from cnnlab.vae.measure import DRAWS, bounds, confidence_figures, neighbour_accuracy, reconstruction_errors
 
 JUDGED = 1000  # samples and test pictures that the classifier looks at
 FRECHET_PICTURES = 5000  # in each set
@@ -26,6 +26,7 @@ def evaluate(
     judge: Model | None,
     *,
     bound_pictures: int,
+    draws: int = DRAWS,
     seed: int,
 ) -> tuple[dict[str, Any], list[str]]:
     """Flat figures and notes on what was left out.
@@ -34,7 +35,7 @@ def evaluate(
     pictures serve as neighbours and as the reference of the Fréchet distances; everything else is of the test set.
     """
     figures: dict[str, Any] = {"seed": seed}
-    figures |= bounds(encoder, decoder, test.images, bound_pictures=bound_pictures, seed=seed)
+    figures |= bounds(encoder, decoder, test.images, bound_pictures=bound_pictures, draws=draws, seed=seed)
     mean, _ = encoder.codes(test.images)
     errors, ratios = reconstruction_errors(test.images, rebuilt := decoder.images(mean))
     figures |= {"mse": float(errors.mean()), "psnr_db": float(ratios.mean())}

@@ -3,57 +3,63 @@
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from cnnlab.vae.codec import Decoder, Encoder
-from cnnlab.vae.likelihoods import log_likelihood, pixel_entropy
+from cnnlab.vae.likelihoods import leaves_padding_out, log_likelihood, pixel_entropy
 
 CHUNK = 1000  # pictures decoded at a time
-DRAWS = 50  # of the code for each picture in the importance-weighted bound
+DRAWS = 50  # of the code for each picture of the importance-weighted bound that are decoded at a time
 ACTIVE_VARIANCE = 0.01
 NEIGHBOURS = 10
 
 
 def bounds(
-    encoder: Encoder, decoder: Decoder, images: np.ndarray, *, bound_pictures: int, seed: int
+    encoder: Encoder, decoder: Decoder, images: np.ndarray, *, bound_pictures: int, draws: int = DRAWS, seed: int
 ) -> dict[str, float | int]:
-    """The evidence lower bound, its two parts and the importance-weighted bound, of uint8 pictures [n, c, h, w].
+    """The loss (reconstruction + KL), its two parts and the importance-weighted loss, of uint8 pictures [n, c, h, w].
 
-    One draw of the code for each picture, 50 for each of the first `bound_pictures` of a seeded order. With
-    meta["binarize"] the pictures are first drawn as zeros and ones. For grey values under a Bernoulli likelihood also
-    the floor of the cross-entropy, and by how much the reconstruction and the whole pass it.
+    One draw of the code for each picture, `draws` for each of the first `bound_pictures` of a seeded order; for these
+    also the loss of one draw, which is what to compare with. With meta["binarize"] the pictures are first drawn as
+    zeros and ones. The loss is a negative evidence lower bound of zeros and ones, and of grey values under a density.
+    Under a Bernoulli likelihood grey values have no probability: there it is a cross-entropy + KL and no evidence, and
+    the figures have its floor, and by how much the reconstruction and the whole pass it.
     """
     generator = np.random.default_rng(seed)
     shown = binarised(images, generator) if decoder.meta["binarize"] else images
     mean, logvar = encoder.codes(shown)
     z = mean + np.exp(0.5 * logvar) * generator.standard_normal(mean.shape, dtype=np.float32)
-    reconstruction = -np.concatenate(
+    reconstructions = -np.concatenate(
         [
             _log_likelihood(decoder, shown[start : start + CHUNK], z[start : start + CHUNK])
             for start in range(0, len(shown), CHUNK)
         ]
-    ).mean()
+    )
+    reconstruction = reconstructions.mean()
     kl = float(kl_by_dimension(mean, logvar).sum())
     mixture_kl = float((_log_posterior(z, mean, logvar) - decoder.mixture().log_density(z)).mean())
     some = np.sort(generator.permutation(len(shown))[:bound_pictures])
     figures: dict[str, float | int] = {
-        "elbo": -(reconstruction + kl),
-        "negative_elbo": reconstruction + kl,
+        "loss": reconstruction + kl,
         "reconstruction": float(reconstruction),
         "kl": kl,
         "mixture_kl": mixture_kl,
-        "mixture_negative_elbo": float(reconstruction) + mixture_kl,
-        "importance_weighted_bound": float(
-            importance_weighted_bound(decoder, shown[some], mean[some], logvar[some], generator).mean()
+        "mixture_loss": float(reconstruction) + mixture_kl,
+        "importance_weighted_loss": -float(
+            importance_weighted_bound(decoder, shown[some], mean[some], logvar[some], generator, draws).mean()
         ),
-        "importance_weighted_draws": DRAWS,
+        "importance_weighted_draws": draws,
         "importance_weighted_n": len(some),
+        "importance_weighted_plain_loss": float(
+            reconstructions[some].mean() + kl_by_dimension(mean[some], logvar[some]).sum()
+        ),
         "active_units": int((mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "n": len(images),
     }
     if decoder.meta["likelihood"] == "bernoulli" and not decoder.meta["binarize"]:
         floor = pixel_entropy(images)
         figures |= {"floor": floor, "reconstruction_over_floor": float(reconstruction) - floor}
-        figures |= {"negative_elbo_over_floor": figures["negative_elbo"] - floor}
+        figures |= {"loss_over_floor": figures["loss"] - floor}
     return figures
 
 
@@ -76,22 +82,42 @@ def _log_posterior(z: np.ndarray, mean: np.ndarray, logvar: np.ndarray) -> np.nd
 
 
 def importance_weighted_bound(
-    decoder: Decoder, images: np.ndarray, mean: np.ndarray, logvar: np.ndarray, generator: np.random.Generator
+    decoder: Decoder,
+    images: np.ndarray,
+    mean: np.ndarray,
+    logvar: np.ndarray,
+    generator: np.random.Generator,
+    draws: int = DRAWS,
 ) -> np.ndarray:
-    """log of the mean of 50 importance weights for each picture (Burda, Grosse and Salakhutdinov 2016, eq. 8), [n]."""
+    """log of the mean of `draws` importance weights for each picture (Burda, Grosse and Salakhutdinov 2016, eq. 8).
+
+    float64 [n].
+    """
     bound = np.empty(len(images))
-    step = max(1, CHUNK // DRAWS)
-    for start in range(0, len(images), step):
+    step = max(1, CHUNK // min(draws, DRAWS))
+    counts = [min(DRAWS, draws - done) for done in range(0, draws, DRAWS)]
+    for start in tqdm(range(0, len(images), step), desc="importance-weighted bound", disable=None):
         part = slice(start, start + step)
-        noise = generator.standard_normal((DRAWS, *mean[part].shape), dtype=np.float32)
-        z = mean[part] + np.exp(0.5 * logvar[part]) * noise  # [draws, pictures, z_dim]
-        likelihood = _log_likelihood(decoder, np.tile(images[part], (DRAWS, 1, 1, 1)), z.reshape(-1, z.shape[-1]))
-        # log p(z) − log q(z | x): the constants of the two Gaussians cancel.
-        ratio = 0.5 * (noise**2 + logvar[part] - z**2).sum(axis=-1, dtype=np.float64)
-        weights = likelihood.reshape(DRAWS, -1) + ratio
-        top = weights.max(axis=0)
-        bound[part] = top + np.log(np.exp(weights - top).mean(axis=0))
+        weights = [_log_weights(decoder, images[part], mean[part], logvar[part], generator, count) for count in counts]
+        bound[part] = np.logaddexp.reduce(np.concatenate(weights), axis=0) - np.log(draws)
     return bound
+
+
+def _log_weights(
+    decoder: Decoder,
+    images: np.ndarray,
+    mean: np.ndarray,
+    logvar: np.ndarray,
+    generator: np.random.Generator,
+    draws: int,
+) -> np.ndarray:
+    """log p(x | z) + log p(z) − log q(z | x) of so many draws of the code for each picture: float64 [draws, n]."""
+    noise = generator.standard_normal((draws, *mean.shape), dtype=np.float32)
+    z = mean + np.exp(0.5 * logvar) * noise  # [draws, pictures, z_dim]
+    likelihood = _log_likelihood(decoder, np.tile(images, (draws, 1, 1, 1)), z.reshape(-1, z.shape[-1]))
+    # The constants of the two Gaussians, prior and posterior, cancel.
+    ratio = 0.5 * (noise**2 + logvar - z**2).sum(axis=-1, dtype=np.float64)
+    return likelihood.reshape(draws, -1) + ratio
 
 
 def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +151,11 @@ def _log_likelihood(decoder: Decoder, images: np.ndarray, z: np.ndarray) -> np.n
     """log p(x | z) of each picture, float64 [n]."""
     meta: dict[str, Any] = decoder.meta
     left, right, top, bottom = meta["borders"]
-    pixels = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right))) / np.float32(255)
-    scale = np.float32(meta["log_scale"])
-    values = log_likelihood(meta["likelihood"], decoder.logits(z), pixels, scale, np)
+    logits = decoder.logits(z)
+    if leaves_padding_out(meta["likelihood"]):
+        logits = logits[:, :, top : logits.shape[2] - bottom, left : logits.shape[3] - right]
+    else:
+        images = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    pixels, scale = images / np.float32(255), np.float32(meta["log_scale"])
+    values = log_likelihood(meta["likelihood"], logits, pixels, scale, np)
     return values.sum(axis=(1, 2, 3), dtype=np.float64)

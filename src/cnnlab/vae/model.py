@@ -88,12 +88,15 @@ class VAE(nn.Module):
         """Each pixel's logit, [n, c, padded height, padded width]."""
         return self.decoder(z)
 
-    def image(self, logits: Tensor) -> Tensor:
-        """The decoder's mean picture as uint8 [n, c, h, w], the padding cut off."""
+    def crop(self, values: Tensor) -> Tensor:
+        """Cut the padding off: [n, c, padded height, padded width] → [n, c, h, w]."""
         left, _, top, _ = self.borders
         _, height, width = self.shape
-        mean = mean_pixel(self.likelihood, logits, torch)[:, :, top : top + height, left : left + width]
-        return (255 * mean).round().to(torch.uint8)
+        return values[:, :, top : top + height, left : left + width]
+
+    def image(self, logits: Tensor) -> Tensor:
+        """The decoder's mean picture as uint8 [n, c, h, w], the padding cut off."""
+        return (255 * self.crop(mean_pixel(self.likelihood, logits, torch))).round().to(torch.uint8)
 
 
 def build(meta: Mapping[str, Any]) -> VAE:

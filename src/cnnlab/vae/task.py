@@ -6,7 +6,7 @@ from torch import Tensor
 from cnnlab.core.params import Vae
 from cnnlab.training.augment import mirror
 from cnnlab.training.devices import Multiplied
-from cnnlab.vae.likelihoods import log_likelihood
+from cnnlab.vae.likelihoods import leaves_padding_out, log_likelihood
 from cnnlab.vae.model import VAE
 
 
@@ -58,6 +58,8 @@ class VaeTask:
             mean, logvar = (value.float() for value in vae.encode(pixels))
             noise = torch.randn(mean.shape, generator=generator, device=mean.device)
             logits = vae.decode(mean + (0.5 * logvar).exp() * noise).float()
+        if leaves_padding_out(vae.likelihood):
+            logits, pixels = vae.crop(logits), vae.crop(pixels)
         likelihood = log_likelihood(vae.likelihood, logits, pixels, vae.log_scale, torch).sum()
         kl = 0.5 * (mean**2 + logvar.exp() - logvar - 1).sum()
         return -likelihood, kl

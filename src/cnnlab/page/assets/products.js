@@ -2,7 +2,7 @@
 
 const VAE_PICTURES = {
   reconstructions: "Test pictures, and below each what its code decodes to",
-  mixture_samples: "Samples from the mixture of Gaussians that was fitted to the codes",
+  mixture_samples: "Samples from the mixture of Gaussians that was fitted to the codes, class by class where there are classes",
   samples: "Samples from the prior N(0, I)",
   class_samples: "Samples of each class, from the Gaussian that was fitted to its codes",
   interpolation_prior: "From one sample of the prior to another, along a straight line and along the great circle",
@@ -24,8 +24,11 @@ function vae() {
       `A variational autoencoder (VAE) has two networks. The encoder turns a picture into a code of ${v.z_dim} numbers; the decoder turns a code into a picture. Decoding random codes gives new pictures.`,
     ),
     term(
-      "The ELBO",
-      "(evidence lower bound) is what a VAE maximises: how well it reconstructs a picture, minus the KL divergence, which measures how far the code departs from the prior N(0, I). The loss is the negative ELBO, in nats; lower is better.",
+      "The loss",
+      "of a VAE is how badly it reconstructs a picture plus the KL divergence, which measures how far the code departs from the prior N(0, I). It is in nats; lower is better. " +
+        ("floor" in v.test
+          ? "Here the reconstruction is a cross-entropy of grey values, as in the report. Grey values have no probability under it, so the loss is not evidence for a model and compares with no published figure."
+          : "Here it is the negative evidence lower bound (ELBO)."),
     ),
     sampler(),
     h("div", { class: "pair" }, v.curve.epoch && vaeCurve(v), v.test.n && vaeJudged(v.test)),
@@ -78,23 +81,25 @@ function vaeFigures({ test: t, z_dim: dimensions }) {
   const rows = [
     [
       "reconstruction + KL",
-      `${fixed(t.reconstruction, 1)} + ${fixed(t.kl, 1)} = ${fixed(t.negative_elbo, 1)}`,
-      "nats a picture: the negative ELBO",
+      `${fixed(t.reconstruction, 1)} + ${fixed(t.kl, 1)} = ${fixed(t.loss, 1)}`,
+      "floor" in t ? "nats a picture: cross-entropy + KL" : "nats a picture: the negative ELBO",
     ],
     "mixture_kl" in t && [
       "the same, with the fitted mixture as prior",
-      `${fixed(t.reconstruction, 1)} + ${fixed(t.mixture_kl, 1)} = ${fixed(t.mixture_negative_elbo, 1)}`,
-      "nats a picture",
+      `${fixed(t.reconstruction, 1)} + ${fixed(t.mixture_kl, 1)} = ${fixed(t.mixture_loss, 1)}`,
+      dataset.class_names.length > 1
+        ? "nats a picture; the mixture was fitted class by class, so it knows the labels, and N(0, I) does not"
+        : "nats a picture",
     ],
     "floor" in t && [
       "above the floor",
-      fixed(t.negative_elbo_over_floor, 1),
+      fixed(t.loss_over_floor, 1),
       `nats above the lowest value that this likelihood can reach, ${fixed(t.floor, 1)}`,
     ],
     [
-      "importance-weighted bound",
-      fixed(t.importance_weighted_bound, 1),
-      `nats, a tighter bound: ${t.importance_weighted_draws} draws, n = ${whole(t.importance_weighted_n)}`,
+      "importance-weighted loss",
+      fixed(t.importance_weighted_loss, 1),
+      `nats, tighter: ${whole(t.importance_weighted_draws)} draws, n = ${whole(t.importance_weighted_n)}; with one draw these pictures have ${fixed(t.importance_weighted_plain_loss, 1)}`,
     ],
     ["active units", `${t.active_units} of ${dimensions}`, "dimensions of the code that the VAE uses"],
     ["mean squared error", short(t.mse), `${fixed(t.psnr_db, 1)} dB`],
@@ -118,7 +123,7 @@ const JUDGED = {
   test_pictures: "test pictures",
   reconstructions: "reconstructions",
   class_samples: "samples of each class",
-  mixture_samples: "samples of the mixture",
+  mixture_samples: "samples of the mixture, fitted class by class",
   samples: "samples of the prior",
 };
 
@@ -141,7 +146,7 @@ function vaeJudged(t) {
         [["pictures"], ["Fréchet distance", "n"], ["confident", "n"], ["rarest class", "n"]],
         rows,
       ),
-      `How MyNet judges test pictures, reconstructions and samples. A smaller Fréchet distance means closer to the training pictures; it is measured on MyNet's first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each), so do not compare it with a published FID. Confident: the share of n = ${whole(t.mynet_test_pictures_n)} with a confidence above 0.8. Rarest class: the share of the class that it answers least.`,
+      `How MyNet judges test pictures, reconstructions and samples. A smaller Fréchet distance means closer to the training pictures; it is measured on MyNet's first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each), so do not compare it with a published FID. Confident: the share of n = ${whole(t.mynet_test_pictures_n)} with a confidence above 0.8. Rarest class: the share of the class that it answers least. The mixture was fitted with the class labels, so that it has each class is nearly given by construction; the prior N(0, I) never saw a label.`,
     )
   );
 }
