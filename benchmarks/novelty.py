@@ -22,7 +22,6 @@ from typing import Annotated
 import matplotlib
 import numpy as np
 import typer
-from matplotlib import cbook
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits, load_sample_images
 
@@ -139,8 +138,7 @@ def _letters() -> list[Image.Image]:
 
 
 def _held_back_photograph() -> Image.Image:
-    with cbook.get_sample_data("grace_hopper.jpg") as file:
-        return Image.open(file).convert("RGB")
+    return Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
 
 
 def _squares(photographs: list[Image.Image]) -> list[Image.Image]:
