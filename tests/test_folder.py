@@ -318,7 +318,7 @@ def test_hidden_files_and_litter_are_ignored_and_strays_reported(tmp_path):
         (tmp_path / name).write_text("x")
     found = read(tmp_path)
     assert found.class_names == ("a", "b")
-    assert found.notes == ("ignored beside the class folders: notes.txt",)
+    assert found.notes == ("files in no class folder are ignored: notes.txt",)
 
 
 def test_links_to_pictures_are_followed(tmp_path):

@@ -503,7 +503,7 @@ def test_a_worker_with_a_full_disk_or_another_package_passes_its_points_on(proje
     try:
         until(lambda: joined(project) == 2)
         output = run(project, f"cnnlab sweep -S act=gelu --seeds 2 --scheduler tcp://{address}")
-        assert "turned away" in output
+        assert "rejected by" in output
         assert "small" in output
         assert len(experiments(project)) == 2
         odd = tmp_path / "odd" / "dvc-9.9.dist-info" / "METADATA"

@@ -72,7 +72,7 @@ def _list(root: Path) -> tuple[dict[str, Classes], list[str]]:
     entries = visible(root)
     folders = [entry for entry in entries if entry.is_dir()]
     stray = [entry.name for entry in entries if entry not in folders]
-    notes = [f"ignored beside the class folders: {_some(stray)}"] if stray else []
+    notes = [f"files in no class folder are ignored: {_some(stray)}"] if stray else []
     if len(folders) == 1 and folders[0].name.lower() not in HALVES and (inner := _folders(folders[0])):
         inside = (
             f"it holds one folder, {printable(folders[0].name)}, and that holds {_some([one.name for one in inner])}"

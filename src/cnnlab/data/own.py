@@ -87,7 +87,7 @@ def _fault(path: str) -> str:
 
 
 def _dvc_file(folder: Path) -> Path:
-    """What `dvc add` writes beside a folder."""
+    """The file that `dvc add` writes next to a folder."""
     return folder.with_name(f"{folder.name}.dvc")
 
 

@@ -1,4 +1,4 @@
-"""What a sweep shows: a live table while it runs, its results at the end, both as a terminal or a file wants them."""
+"""What a sweep shows: a live table (or lines, where there is no terminal) while it runs, and its results at the end."""
 
 import statistics
 import time
@@ -59,19 +59,19 @@ class Board(AbstractContextManager["Board"]):
             self.rows[name] = Row("running", where, time.monotonic())
 
     def done(self, name: str, seconds: float | None) -> None:
-        """A point is finished; `seconds` where it ran just now."""
+        """A point has finished; `seconds` is how long it took, if it ran in this sweep."""
         self.rows[name] = Row("done")
         if seconds is not None:
             self.seconds.append(seconds)
             self.line(f"done    {name} in {seconds:.1f} s ({self.summary()})")
 
     def failed(self, name: str, log: Path) -> None:
-        """A point has failed for good."""
+        """A point has failed and is not tried again."""
         self.rows[name], self.logs[name] = Row("failed"), log
         self.line(f"failed  {name}: see {log}")
 
     def figures(self, figures: Figures) -> None:
-        """Take what finished points measured."""
+        """Update the best figures with those of finished points."""
         for name, measured in figures.items():
             for what, value in measured.items():
                 best = self.best.get(what)
@@ -79,16 +79,16 @@ class Board(AbstractContextManager["Board"]):
                     self.best[what] = value, name
 
     def note(self, text: str) -> None:
-        """Tell something that is neither."""
+        """Print a line, above the live table if there is one."""
         self.console.print(Text(text), highlight=False, soft_wrap=True)
 
     def line(self, text: str) -> None:
-        """Tell an event where there is no live table to show it."""
+        """Print a line if there is no live table."""
         if not self.console.is_terminal:
             self.note(text)
 
     def show(self) -> None:
-        """Draw the table anew."""
+        """Redraw the live table."""
         if self.console.is_terminal:
             self.live.update(self.table(), refresh=True)
 
@@ -97,7 +97,7 @@ class Board(AbstractContextManager["Board"]):
         return sum(row.state == state for row in self.rows.values())
 
     def summary(self) -> str:
-        """Counts and the time left, in one line."""
+        """Counts and estimated time left, in one line."""
         counts = ", ".join(f"{self.count(state)} {state}" for state in ("queued", "running", "done", "failed"))
         open_points = self.count("queued") + self.count("running")
         if not self.seconds or not open_points:

@@ -1,4 +1,4 @@
-"""What a point starts from, and the clone it is run in; no import beyond the standard library and DVC."""
+"""What a point starts from, and the clone that it runs in. Imports the standard library and DVC alone."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from cnnlab.core.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """Where the points of a sweep come from and go to, the same for all of them."""
+    """Where the points of a sweep come from and go to; the same for all points."""
 
     git: str  # path or URL that is cloned and that experiments are pushed to
     ref: str  # the ref there that is checked out
@@ -37,13 +37,13 @@ LOCATIONS = (
 
 
 def forget_locations() -> None:
-    """Drop what this process inherited about a Git repository, which every clone would be taken for."""
+    """Remove the variables that would make Git take every clone for the repository that they name."""
     for name in LOCATIONS:
         os.environ.pop(name, None)
 
 
 def git(folder: str | Path, *arguments: str, text: str | None = None, index: Path | None = None) -> str:
-    """Run git in a folder, never asking anything; UserError with git's own reason where it fails."""
+    """Run git in a folder, without prompts; UserError with git's own reason if it fails."""
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"} | ({"GIT_INDEX_FILE": str(index)} if index else {})
     done = subprocess.run(
         ["git", "-C", str(folder), *arguments], input=text, capture_output=True, check=False, env=environment,
@@ -51,24 +51,24 @@ def git(folder: str | Path, *arguments: str, text: str | None = None, index: Pat
     )  # fmt: skip
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
-        told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
-        told = told.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
-        raise UserError(f"git {arguments[0]} failed in {folder}: {told}.")
+        reason = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
+        reason = reason.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
+        raise UserError(f"git {arguments[0]} failed in {folder}: {reason}.")
     return done.stdout
 
 
 def shares_disk(source: Source) -> bool:
-    """Whether this machine sees the very project that the coordinator runs in, and may write there."""
+    """Whether this machine can read and write the folder of the project that the coordinator runs in."""
     with suppress(OSError):
         return (Path(source.home) / "token").read_text() == source.token and os.access(source.home, os.W_OK)
     return False
 
 
 def make_clone(source: Source, folder: Path, keep: Path) -> None:
-    """Check the sweep's commit out into `folder`, set up to take from and give to the project.
+    """Check out the sweep's commit in a new `folder`, with the project's remotes.
 
-    Where the coordinator's disk is seen, its cache, its raw data and its unfinished training are shared; elsewhere
-    the last two lie in `keep`, so that a machine fetches them once. Raises UserError where Git cannot be reached.
+    On the coordinator's disk the clone shares the project's cache, raw data and unfinished training. Elsewhere the last
+    two are kept in `keep`, so that a machine fetches them once. Raises UserError if Git cannot be reached.
     """
     folder.mkdir(parents=True)
     git(folder, "init", "-q")
@@ -93,7 +93,7 @@ def make_clone(source: Source, folder: Path, keep: Path) -> None:
 
 
 def _link_pictures(source: Source, folder: Path, name: str, shared: bool) -> None:
-    """Show a clone the user's own pictures that neither Git nor DVC brings; UserError where they are out of reach."""
+    """Link the user's own pictures that neither Git nor DVC has into a clone; UserError if they are out of reach."""
     if (folder / f"{name}.dvc").exists():
         return
     if not shared:
@@ -129,7 +129,7 @@ def _configure(source: Source, folder: Path, shared: bool) -> None:
 
 
 def cache_dir(project: Path) -> str:
-    """DVC's cache of a project, absolute."""
+    """The absolute path of a project's DVC cache."""
     from dvc.config import Config
 
     config: dict[str, Any] = Config(str(project / ".dvc"), validate=False)
@@ -138,10 +138,10 @@ def cache_dir(project: Path) -> str:
 
 
 def experiment_ref(commit: str, name: str) -> str:
-    """Git's ref of an experiment, as DVC names it."""
+    """The Git ref that DVC gives an experiment."""
     return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 
 def experiment_message(targets: Iterable[str]) -> str:
-    """The commit message of an experiment: the stages that were asked for."""
+    """The commit message of an experiment; it names the stages."""
     return f"sweep of {' '.join(targets)}"

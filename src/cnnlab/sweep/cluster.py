@@ -1,4 +1,4 @@
-"""The Dask cluster: one of this machine's own, or one that is there already; every worker like the coordinator."""
+"""The Dask cluster: a new one on this machine, or a running one whose workers have the coordinator's versions."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ MEMORY = 2 << 30  # bytes that a worker's training may take, where the number of
 
 
 def gpus() -> list[str]:
-    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; asked of torch in a process of its own."""
+    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; a separate process asks torch."""
     ask = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
     count = int(subprocess.run(ask, capture_output=True, text=True, check=True).stdout)
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
@@ -25,7 +25,7 @@ def gpus() -> list[str]:
 
 
 def size(workers: int | None, points: int, devices: int) -> tuple[int, int]:
-    """Workers and threads of each: two for each GPU, else one for each core; together no more than the cores."""
+    """How many workers, and threads of each: two workers a GPU, or one a core; no more threads than cores in all."""
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
 
@@ -36,7 +36,7 @@ def size(workers: int | None, points: int, devices: int) -> tuple[int, int]:
 
 @contextmanager
 def local_cluster(workers: int, threads: int, devices: list[str], scratch: Path) -> Iterator[Any]:
-    """Processes on this machine, each with its threads and pinned to one of the GPUs, if there are any."""
+    """Workers on this machine, each with its own threads and, if there are GPUs, with one of them."""
     import logging
 
     from dask import config
@@ -48,7 +48,7 @@ def local_cluster(workers: int, threads: int, devices: list[str], scratch: Path)
         env = {"OMP_NUM_THREADS": str(threads)}
         if devices:
             env["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-        # Training is another process than the worker, so the worker's memory says nothing about it.
+        # Training runs in another process, so a limit on the worker's memory would not limit it.
         options = {"nthreads": 1, "memory_limit": 0, "local_directory": str(scratch), "env": env}
         return {"cls": Nanny, "options": {**options, "host": "127.0.0.1", "silence_logs": quiet}}
 
@@ -62,7 +62,7 @@ def local_cluster(workers: int, threads: int, devices: list[str], scratch: Path)
 
 
 def connect(address: str) -> Any:
-    """A client of the scheduler at `address`; UserError where none answers."""
+    """A client of the scheduler at `address`; UserError if none answers."""
     from distributed import Client
 
     try:
@@ -77,7 +77,7 @@ def connect(address: str) -> Any:
 def inspect(address: str) -> tuple[int, str]:
     """How many points the cluster at `address` runs at a time, and its dashboard's address.
 
-    Raises UserError where no scheduler answers, and for workers with another Python or other packages than here.
+    Raises UserError if no scheduler answers, and for workers with another Python or other packages than here.
     """
     with connect(address) as client:
         _check_workers(client)
@@ -85,16 +85,13 @@ def inspect(address: str) -> tuple[int, str]:
 
 
 def _check_workers(client: Any) -> None:
-    """Refuse workers with another Python or other packages than here, or without cnnlab; UserError names them."""
-    wanted = versions()
-    has = client.run(versions, on_error="return")
-    told = [
-        f"{worker} ({found})" if isinstance(found, BaseException) else f"{worker}: {difference(wanted, found)}"
+    """Raise UserError naming workers with another Python or other packages than here, or without cnnlab."""
+    wanted, has = versions(), client.run(versions, on_error="return")
+    faults = {
+        worker: str(found) if isinstance(found, BaseException) else difference(wanted, found)
         for worker, found in has.items()
-        if isinstance(found, BaseException) or difference(wanted, found)
-    ]
-    if told:
-        raise UserError(
-            f"{len(told)} of {len(has)} workers have other versions than this machine, which a sweep does not mix: "
-            f"{'; '.join(told)}."
-        )
+    }
+    faults = {worker: fault for worker, fault in faults.items() if fault}
+    if faults:
+        named = "; ".join(f"{worker}: {fault}" for worker, fault in faults.items())
+        raise UserError(f"{len(faults)} of {len(has)} workers have other versions than this machine: {named}.")

@@ -1,4 +1,4 @@
-"""The coordinator: hands the points to Dask, takes what comes back, and goes on whatever is killed."""
+"""The coordinator: hands points to Dask, takes their outcomes, and survives the loss of workers and scheduler."""
 
 import hashlib
 import time
@@ -18,14 +18,14 @@ from cnnlab.sweep.targets import Work
 from cnnlab.sweep.unit import TOPIC, Outcome, run_point, versions
 
 POLL = 0.2  # seconds between looks at the futures
-PATIENCE = 600  # seconds that a lost scheduler may take to come back
-BATCH = 2.0  # seconds between two harvests, as each costs a process
-MOVES = 5  # workers that may turn a point away before it counts as failed
+PATIENCE = 600  # seconds to wait for a lost scheduler
+BATCH = 2.0  # seconds between two harvests, each of which starts a process
+MOVES = 5  # workers that may reject a point before it counts as failed
 
 
 @dataclass(frozen=True)
 class Job:
-    """A sweep, as far as its points go."""
+    """What a sweep runs and where."""
 
     project: Project
     source: Source
@@ -34,27 +34,27 @@ class Job:
 
     @property
     def local(self) -> bool:
-        """Whether the experiments are pushed straight into the coordinator's own project."""
+        """Whether workers push their experiments straight into the coordinator's project."""
         return self.source.git == str(self.project.root)
 
     def figures(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
-        """The figures of experiments that are here, by experiment and then by what was measured."""
+        """The figures of experiments in this project, by experiment and then by what was measured."""
         return self.project.figures(self.source, names, self.work.metrics, self.metric)
 
 
 class Coordinator:
-    """Runs points until each is done or has failed; what is done is in Git, so that nothing here must survive."""
+    """Runs points until each is done or has failed. Results are in Git, so nothing in this object must survive."""
 
     def __init__(
         self, address: str, job: Job, board: Board, harvest: "Harvest", unit: Callable[..., Outcome] = run_point
     ) -> None:
         self.address, self.job, self.board, self.harvest, self.unit = address, job, board, harvest, unit
         self.futures: dict[Any, Point] = {}
-        self.moves: dict[str, int] = {}  # how often a point was turned away by a worker
-        self.unfit: set[str] = set()  # workers that turned one away
+        self.moves: dict[str, int] = {}  # how many workers rejected a point
+        self.unfit: set[str] = set()  # workers that rejected a point
 
     def run(self, points: Sequence[Point]) -> None:
-        """Run points; UserError where the scheduler is gone for good. What then still runs is cancelled."""
+        """Run points; UserError if the scheduler does not come back. What still runs at the end is cancelled."""
         from distributed import CancelledError
 
         client = connect(self.address)
@@ -66,7 +66,7 @@ class Coordinator:
                     for future, point in [pair for pair in self.futures.items() if not gone and pair[0].done()]:
                         self._take(client, future, point)
                         del self.futures[future]
-                except (OSError, CancelledError):  # lost while it was asked
+                except (OSError, CancelledError):  # the scheduler was lost meanwhile
                     gone = True
                 if gone:
                     client = self._again(client)
@@ -79,18 +79,18 @@ class Coordinator:
     def _begin(self, client: Any, points: Sequence[Point]) -> None:
         client.subscribe_topic(TOPIC, lambda event: self.board.running(*event[1]))
         keys = dict(zip(self._keys(points), points, strict=True))
-        for worker, held in client.processing().items():  # what a coordinator before this one has left running
+        for worker, held in client.processing().items():  # an earlier coordinator's points that still run
             for key in set(held) & set(keys):
                 self.board.running(keys[key].name, worker)
         self.submit(client, points)
 
     def _keys(self, points: Sequence[Point]) -> list[str]:
-        """Dask's names for points: fixed, so that a coordinator that starts again joins what still runs."""
+        """Dask's names for points: fixed, so that a restarted coordinator joins those that still run."""
         digest = hashlib.sha256(repr((self.job.source, self.job.work)).encode()).hexdigest()[:8]
         return [f"{point.name}-{digest}-{self.moves.get(point.name, 0)}" for point in points]
 
     def submit(self, client: Any, points: Sequence[Point], **where: Any) -> None:
-        """Hand points over, to end whether or not somebody still waits for them."""
+        """Hand points to Dask; they run to their end even if this coordinator is gone."""
         from distributed import fire_and_forget
 
         if not points:
@@ -120,19 +120,19 @@ class Coordinator:
             self.board.failed(point.name, log)
 
     def _move(self, client: Any, point: Point, outcome: Outcome) -> bool:
-        """Hand a point to a worker that has turned none away; False where there is none left."""
-        self.board.note(f"{point.name} was turned away by {outcome.worker}: {outcome.text}")
+        """Hand a point to a worker that has rejected none; False if there is none left."""
+        self.board.note(f"{point.name} was rejected by {outcome.worker}: {outcome.text}")
         self.unfit.add(outcome.worker)
         self.moves[point.name] = self.moves.get(point.name, 0) + 1
         others = [worker for worker in client.scheduler_info(n_workers=-1)["workers"] if worker not in self.unfit]
         if not others or self.moves[point.name] > MOVES:
             return False
-        # Others where these are gone: a point bound to workers that end would wait for ever.
+        # Others are allowed, because a point that is bound to workers that end would wait for ever.
         self.submit(client, [point], workers=others, allow_other_workers=True)
         return True
 
     def _again(self, client: Any) -> Any:
-        """A new client after the scheduler was gone, with all points submitted that are not finished."""
+        """A new client after the scheduler was lost, with all unfinished points submitted again."""
         client.close(timeout=1)
         begun, left = time.monotonic(), list(self.futures.values())
         self.board.note(f"The scheduler {self.address} is gone; waiting for it.")
@@ -144,7 +144,7 @@ class Coordinator:
             except UserError as error:
                 if time.monotonic() - begun > PATIENCE:
                     raise UserError(
-                        f"{error} What was finished is kept; the same command goes on from there."
+                        f"{error} Finished points are kept; run the same command again to continue."
                     ) from None
                 time.sleep(1)
         self.board.note(f"The scheduler {self.address} is back.")
@@ -167,7 +167,7 @@ class Coordinator:
 
 
 class Harvest:
-    """Brings finished experiments here, several at a time and beside the rest, and reads their figures."""
+    """Pulls finished experiments in batches, on a thread, and reads their figures."""
 
     def __init__(self, job: Job, board: Board) -> None:
         self.job, self.board = job, board
@@ -177,26 +177,26 @@ class Harvest:
         self.last = time.monotonic()
 
     def add(self, *names: str) -> None:
-        """Note that experiments are in the Git remote."""
+        """Queue experiments that are in the Git remote."""
         self.waiting += names
 
     def look(self) -> None:
-        """Begin with what waits, unless that was done just now."""
+        """Start on what is queued, unless a batch runs or has just run."""
         if self.waiting and self.running.done() and time.monotonic() - self.last > BATCH:
             self.last = time.monotonic()
             names, self.waiting = self.waiting, []
             self.running = self.pool.submit(self._collect, names)
 
     def close(self) -> None:
-        """Collect the rest, and again what could not be had before."""
+        """Collect the rest, and try again what could not be pulled."""
         self.pool.shutdown()
         self._collect(self.waiting)
 
     def _collect(self, names: list[str]) -> None:
         project, source = self.job.project, self.job.source
-        told = project.pull(source, names) if names and not self.job.local else ""
-        if told:
-            self.board.note(f"{len(names)} experiments could not be pulled yet: {told.splitlines()[-1]}")
-            self.waiting += names  # tried again with the next ones
+        fault = project.pull(source, names) if names and not self.job.local else ""
+        if fault:
+            self.board.note(f"{len(names)} experiments could not be pulled yet: {fault.splitlines()[-1]}")
+            self.waiting += names  # with the next batch
         else:
             self.board.figures(self.job.figures(names))

@@ -1,4 +1,4 @@
-"""The grid: settings expanded as DVC expands them, each point under a name that its settings alone decide."""
+"""The grid: settings expanded as DVC expands them; the name of a point follows from its settings alone."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ class Point:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Value by key, in the order given."""
+        """The values by key, in the order given."""
         return dict(split_override(override) for override in self.overrides)
 
 
@@ -68,7 +68,7 @@ def _full(path: str, override: str) -> str:
 
 
 def _name(prefix: str, overrides: Sequence[str]) -> str:
-    """PREFIX-key=value-…-seed=N, keys sorted; what Git's refs do not allow is left out, and a digest tells it apart."""
+    """PREFIX-key=value-…-seed=N, keys sorted. A digest stands for characters that Git does not allow in a ref."""
     ordered = sorted(overrides, key=lambda override: (split_override(override)[0] == SEED, override))
     text = "-".join([prefix, *ordered])
     plain = re.sub(r"[]['\"]", "", text)

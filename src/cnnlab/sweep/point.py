@@ -1,7 +1,7 @@
-"""The unit of work, a process of its own: clone, `dvc exp run`, `dvc push`, `dvc exp push`.
+"""One point, in its own process: clone, `dvc exp run`, `dvc push`, `dvc exp push`.
 
-It reads one line of JSON on standard input and lives no longer than who holds the other end: when that process is
-gone, however it went, this one and the stages it runs are killed at once.
+The process reads one line of JSON from standard input. When the worker at the other end of that pipe is gone, it kills
+itself and the stages that it runs.
 """
 
 import json
@@ -17,10 +17,10 @@ from cnnlab.sweep.clone import Source, experiment_message, experiment_ref, forge
 
 
 def main() -> int:
-    """Run the point that standard input names; 0 where its experiment is in the Git remote at the end."""
+    """Run the point that standard input describes; 0 if its experiment is in the Git remote at the end."""
     forget_locations()
     line = os.fdopen(os.dup(0), encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the stages must not hold or read that pipe
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # stages must not hold or read the pipe
     order = json.loads(line.readline())
     threading.Thread(target=_die_with, args=(line,), daemon=True).start()
     try:
@@ -48,7 +48,7 @@ def _run(source: Source, name: str, overrides: list[str], targets: list[str], ke
     settings = [part for override in overrides for part in ("-S", override)]
     named = ["-n", name, "-m", experiment_message(targets)]
     failed = dvc(["exp", "run", "--pull", "--allow-missing", *named, *settings, *targets])
-    # The data first: an experiment that is in Git is finished, whatever happens next.
+    # Files first: an experiment that is in Git then has all of them.
     failed = failed or dvc(["push", "--with-deps", *targets])
     if failed:
         return failed
@@ -61,7 +61,7 @@ def _is_there(source: Source, name: str) -> bool:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What the stages need: this interpreter, the clone's own sources, and as many threads everywhere as OpenMP has."""
+    """What the stages need: this interpreter, the clone's sources, and as many threads everywhere as in OpenMP."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     sources = os.pathsep.join(filter(None, [str(folder / "src"), os.environ.get("PYTHONPATH", "")]))
     threads = os.environ.get("OMP_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""The coordinator's project: what a sweep starts from, which experiments it has, and their figures."""
+"""The coordinator's project: the commit that a sweep starts from, its experiments, and their figures."""
 
 import fcntl
 import json
@@ -30,12 +30,12 @@ class Project:
 
     @property
     def home(self) -> Path:
-        """Where the sweep keeps its lock, its logs and its tables; ignored by Git."""
+        """The folder of the sweep's lock, logs and tables, which Git ignores."""
         return self.root / ".dvc" / "tmp" / "sweep" / self.name
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the sweep as the only coordinator on this machine; a killed one lets go of it by itself."""
+        """Be the only coordinator of this sweep on this machine. The system releases the lock of a killed one."""
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "lock").open("a+") as file:
             try:
@@ -53,10 +53,10 @@ class Project:
     def source(
         self, git_url: str, remote: tuple[str, str], *, allow_dirty: bool, pictures: tuple[str, ...] = ()
     ) -> Source:
-        """Fix what every point starts from: the last commit, with the workspace on top of it where that is allowed.
+        """Put what every point starts from under refs/sweeps/ in the Git remote.
 
-        It is put under refs/sweeps/ of the Git remote. Raises UserError for a workspace that differs from the last
-        commit, and for a Git remote that cannot be written.
+        This is the last commit, or with `allow_dirty` the workspace on top of it. Raises UserError for a workspace that
+        differs from the last commit without `allow_dirty`, and for a Git remote that cannot be written.
         """
         commit, ref = git(self.root, "rev-parse", "HEAD").strip(), f"refs/sweeps/{self.name}"
         changed = git(self.root, "status", "--porcelain", "-z").split("\0")
@@ -82,7 +82,7 @@ class Project:
         return Source(git_url, ref, commit, bool(changed), *remote, *here, pictures)
 
     def _snapshot(self, commit: str) -> str:
-        """A commit of the workspace as it is, on top of `commit`; index, branch and workspace stay untouched."""
+        """A commit of the workspace on top of `commit`, without a change of index, branch or workspace."""
         index = self.home / "index"
         index.unlink(missing_ok=True)
         git(self.root, "read-tree", commit, index=index)
@@ -102,17 +102,17 @@ class Project:
         return git(self.root, "rev-parse", f"{source.ref}^{{tree}}").strip()
 
     def finished(self, source: Source, names: Iterable[str], message: str) -> set[str]:
-        """Those of `names` that are experiments on the sweep's commit; what only the Git remote has is pulled.
+        """Those of `names` that are finished experiments; those that only the Git remote has are pulled.
 
-        Raises UserError for one that was run under another `message`, which tells the stages.
+        Raises UserError for one with another commit `message`, so of other stages.
         """
         base, wanted = experiment_ref(source.commit, ""), set(names)
         if source.git != str(self.root):
             lines = git(self.root, "ls-remote", source.git, f"{base}*").splitlines()
             there = sorted({line.rpartition("/")[2] for line in lines} & wanted)
-            told = self.pull(source, there) if there else ""
-            if told:
-                raise UserError(f"The experiments in {source.git} could not be pulled: {told.splitlines()[-1]}")
+            fault = self.pull(source, there) if there else ""
+            if fault:
+                raise UserError(f"The experiments in {source.git} could not be pulled: {fault.splitlines()[-1]}")
         lines = git(self.root, "for-each-ref", "--format=%(refname)\t%(contents:subject)", base).splitlines()
         here = {ref.rpartition("/")[2]: subject for ref, _, subject in (line.partition("\t") for line in lines)}
         found = wanted & here.keys()
@@ -124,7 +124,7 @@ class Project:
         return found
 
     def pull(self, source: Source, names: Sequence[str]) -> str:
-        """Bring experiments and their files here; gives what went wrong, if anything."""
+        """Pull experiments with their files; gives DVC's error, or ""."""
         command = [sys.executable, "-m", "dvc", "exp", "pull", "-q", "-r", source.remote, source.git]
         done = subprocess.run([*command, *names], cwd=self.root, capture_output=True, text=True, check=False)
         return done.stderr.strip() if done.returncode else ""
@@ -132,7 +132,7 @@ class Project:
     def figures(
         self, source: Source, names: Iterable[str], paths: Sequence[str], key: str
     ) -> dict[str, dict[str, float]]:
-        """`key` of each metrics file, by experiment and then by the file's name; those that have none are left out."""
+        """`key` of each metrics file that has it, by experiment and then by the file's name."""
         asked = [(name, path) for name in names for path in paths]
         lines = "".join(f"{experiment_ref(source.commit, name)}:{path}\n" for name, path in asked)
         found: dict[str, dict[str, float]] = {}
@@ -149,10 +149,9 @@ class Project:
         return found
 
     def remote(self, named: str) -> tuple[str, str]:
-        """Name and URL of the DVC remote that `named` names or addresses; without it the default one.
+        """Name and URL of a DVC remote, given by name, URL or path; of the default one if `named` is empty.
 
-        Where the project has none, it is a folder in .dvc/tmp by its absolute path. Raises UserError for what is
-        neither name nor address.
+        A project without a remote gets a folder in .dvc/tmp. Raises UserError for what is neither name, URL nor path.
         """
         known, default = self._remotes()
         named = named or default or str(self.home.parent / "remote")
@@ -167,7 +166,7 @@ class Project:
         return next((name for name in known if known[name] == url), REMOTE), url
 
     def keep_remote(self, name: str, url: str) -> None:
-        """Note a new remote in .dvc/config.local, as the default one where there is none: `dvc pull` needs it too."""
+        """Save a new remote in .dvc/config.local, as the default if there is none, so that `dvc pull` finds it."""
         from dvc.config import Config
 
         known, default = self._remotes()
@@ -187,7 +186,7 @@ class Project:
 
 
 def open_project(root: Path, name: str) -> Project:
-    """The project whose root is `root`; UserError where it is none."""
+    """The project at `root`; UserError if that is not the root of a Git and DVC project."""
     if not (root / ".git").exists() or not (root / ".dvc").is_dir():
         raise UserError(f"{root} is not the root of a project with Git and DVC: run this in the project's root folder.")
     return Project(root.resolve(), name)

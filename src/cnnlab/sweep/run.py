@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; the fields are its options."""
+    """The options of the command line."""
 
     settings: Sequence[str]
     seeds: int = 0
@@ -44,21 +44,21 @@ class Options:
 
 
 def run_sweep(root: Path, options: Options, check: Callable[[Path], object]) -> int:
-    """Run what is not finished of a grid and write its tables; gives the number of points that failed.
+    """Run the unfinished points of a grid and write its tables; gives the number of points that failed.
 
-    `check` raises UserError for a params file with a wrong value. UserErrors come before any point is run.
+    `check` raises UserError for a params file with a wrong value. Every UserError comes before the first point runs.
     """
     forget_locations()
     points = expand(options.settings, options.seeds, options.name)
     project = open_project(root, options.name)
     if options.scheduler:
-        cluster.inspect(options.scheduler)  # before anything else is done
+        cluster.inspect(options.scheduler)  # fails early if it is not there
     with project.lock():
         url = _reachable(options.git, project.root)
         source = project.source(
             url, project.remote(options.remote), allow_dirty=options.allow_dirty, pictures=_own_pictures(root, points)
         )
-        if source.dirty:  # what was not committed is no part of the baseline, so the name must tell it
+        if source.dirty:  # the baseline does not have these changes, so the name must show them
             mark = f"-dirty-{project.tree(source)[:7]}"
             points = [replace(point, name=point.name + mark) for point in points]
         job = Job(project, source, _prepare(project, source, points, options.targets, check), options.metric)
@@ -88,7 +88,7 @@ def _own_pictures(root: Path, points: Sequence[Point]) -> tuple[str, ...]:
 
 
 def _reachable(url: str, root: Path) -> str:
-    """The Git remote: this project itself, a remote of it by name, a path or a URL."""
+    """The Git remote's path or URL: this project, a remote given by name, or `url` itself."""
     if not url:
         return str(root)
     if url in git(root, "remote").split():
@@ -99,7 +99,7 @@ def _reachable(url: str, root: Path) -> str:
 def _prepare(
     project: Project, source: Source, points: Sequence[Point], named: Sequence[str], check: Callable[[Path], object]
 ) -> Work:
-    """Check the grid in a clone, and put what the points start from into the DVC remote."""
+    """Check the grid in a clone, and push the files that the points start from to the DVC remote."""
     from dvc.repo import Repo
 
     with _scratch(project.home / "plan") as folder:
@@ -119,13 +119,13 @@ def _prepare(
 def _writing(url: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # each kind of remote has exceptions of its own
+    except Exception as error:  # every kind of remote raises its own
         reason = (str(error.__cause__ or "") or str(error) or repr(error)).splitlines()[0].rstrip(".")
         raise UserError(f"The DVC remote {url} cannot be written: {reason}.") from None
 
 
 def _try_remote(repo: "Repo") -> None:
-    """Write a small object of its own to the DVC remote and, where the remote lets us, remove it."""
+    """Write a small object to the DVC remote and remove it, if the remote allows that."""
     from dvc_objects.fs.local import localfs
 
     remote, data = repo.cloud.get_remote_odb(), os.urandom(16)
@@ -140,7 +140,7 @@ def _try_remote(repo: "Repo") -> None:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder that is gone afterwards; what a killed sweep left in it goes first."""
+    """An empty folder, deleted afterwards. Deletes first what a killed sweep has left in it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -150,14 +150,14 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _run(job: Job, points: Sequence[Point], options: Options) -> Mapping[str, Path]:
-    """Run what is not finished, and bring the rest here; gives the logs of the points that failed."""
+    """Run the unfinished points and pull the others; gives the logs of the points that failed."""
     names = [point.name for point in points]
     finished = job.project.finished(job.source, names, experiment_message(job.work.targets))
     left = [point for point in points if point.name not in finished]
     print(
         f"{len(points)} points of {', '.join(job.work.targets)}: {len(finished)} finished before, {len(left)} to run."
     )
-    shutil.rmtree(job.project.home / "logs", ignore_errors=True)  # those of a run before this one
+    shutil.rmtree(job.project.home / "logs", ignore_errors=True)  # of an earlier run
     rows = {name: Row("done" if name in finished else "queued") for name in names}
     with (
         _scratch(job.project.home / "scratch") as scratch,
@@ -190,7 +190,7 @@ def _cluster(options: Options, points: int, scratch: Path) -> "Iterator[tuple[st
 
 
 def _report(job: Job, points: Sequence[Point], path: Path) -> None:
-    """Print the results and write them as two tables: one row a setting to `path`, one row a point beside it."""
+    """Print the results and write two tables: a row for each setting to `path`, a row for each point next to it."""
     figures = job.figures([point.name for point in points])
     rows = summarise(points, figures)
     measured = list(dict.fromkeys(what for found in figures.values() for what in found))

@@ -1,4 +1,4 @@
-"""What a grid changes in the pipeline: which stages to run, where their figures are, and what they start from."""
+"""What a grid changes in the pipeline: which stages run, where their figures are, and which files they start from."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ MEASURES = re.compile(r"(^|/)test[/.]")  # metrics/test/lenet.json, metrics/vae/
 
 @dataclass(frozen=True)
 class Work:
-    """What each point runs, and the metrics files that it writes then."""
+    """The stages that each point runs, and the metrics files that they write."""
 
     targets: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -25,7 +25,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a sweep needs to know of a stage: its result's other dependencies, its neighbours, its metrics."""
+    """A stage: its command, files and settings as text, the stages before it, and its metrics files."""
 
     signature: str
     upstream: frozenset[str]
@@ -36,9 +36,9 @@ Stages = dict[str, Stage]
 
 
 def compared(points: Sequence[Point]) -> dict[str, list[str]]:
-    """The keys that differ between points, with their values; where none does, all keys.
+    """The keys that differ between points, with their values; all keys if none differs.
 
-    The seed counts only where nothing else is set: it repeats what is compared.
+    The seed counts only if nothing else is set, because it repeats what is compared.
     """
     values = {key: list(dict.fromkeys(point.settings[key] for point in points)) for key in points[0].settings}
     others = {key: found for key, found in values.items() if key != SEED}
@@ -46,13 +46,11 @@ def compared(points: Sequence[Point]) -> dict[str, list[str]]:
 
 
 def plan_work(points: Sequence[Point], named: Sequence[str], check: Callable[[Path], object]) -> Work:
-    """What the points run: the stages named, else the measurements that the grid changes.
+    """The stages that are named, or else the measurements that the grid changes.
 
-    Works in the current folder, a clone, as DVC names stages by where it stands.
-
-    `check` reads a params file and raises UserError for a wrong value; each value of the grid is shown to it once.
-    A key that the settings do not have, a stage that does not exist, a grid that changes nothing, and files that the
-    points start from and that are in neither DVC's cache nor its remote are UserErrors too.
+    Works in the current folder, which is a clone. `check` reads a params file and raises UserError for a wrong value;
+    it sees each value of the grid once. Raises UserError for an unknown key or stage, for a grid that changes nothing,
+    and for files that the points start from if neither DVC's cache nor its remote has them.
     """
     first, base = points[0].settings, _stages()
     changed: set[str] = set()
@@ -157,7 +155,7 @@ def _with_upstream(stages: Stages, names: Iterable[str]) -> set[str]:
 
 
 def _named(stages: Stages, named: Sequence[str]) -> tuple[str, ...]:
-    """Every stage that the names mean: with its file or without, a file's all, `evaluate` meaning each `evaluate@…`."""
+    """The stages that are meant, by name, by file and name, or by file; `evaluate` means every `evaluate@…`."""
     called = {}
     for stage in stages:
         file, _, name = stage.rpartition(":")
@@ -171,7 +169,7 @@ def _named(stages: Stages, named: Sequence[str]) -> tuple[str, ...]:
 
 
 def _measurements(stages: Stages, affected: set[str]) -> tuple[str, ...]:
-    """The affected stages that measure on a test set; where there is none, those from which nothing hangs."""
+    """The affected stages that measure on a test set; if there are none, those that no other stage needs."""
     measuring = [name for name in stages if name in affected and any(map(MEASURES.search, stages[name].metrics))]
     leaves = [name for name in stages if name in affected and not any(name in s.upstream for s in stages.values())]
     if not affected:
@@ -180,7 +178,7 @@ def _measurements(stages: Stages, affected: set[str]) -> tuple[str, ...]:
 
 
 def _demand(needed: Sequence[str]) -> None:
-    """See to it that the outputs of these stages are in DVC's cache or its remote."""
+    """Raise UserError for outputs of these stages that are in neither DVC's cache nor its remote."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

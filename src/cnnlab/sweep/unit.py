@@ -1,4 +1,4 @@
-"""What a Dask worker runs: a point in a process and a folder of its own, and what became of it."""
+"""What a Dask worker runs: a point in its own process and folder."""
 
 import json
 import platform
@@ -20,15 +20,15 @@ from typing import Literal
 from cnnlab.sweep.clone import Source
 from cnnlab.sweep.grid import Point
 
-TOPIC = "cnnlab-sweep"  # where a unit says that it has begun
+TOPIC = "cnnlab-sweep"  # under which a worker announces that a point has begun
 FULL = "No space left on device"
-LITTLE = 1 << 20  # bytes left on a disk that is as good as full
-LOG_LINES = 5_000  # the end of a log, which travels back
+LITTLE = 1 << 20  # bytes: a disk with less free space counts as full
+LOG_LINES = 5_000  # at the end of a log, that are sent back
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a point ended: `unfit` tells of the worker (another version, a full disk), `failed` of the point."""
+    """How a point ended: `failed` is the point's fault, `unfit` the worker's (another version, a full disk)."""
 
     kind: Literal["done", "failed", "unfit"]
     text: str  # the log, or why the worker is unfit
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def run_point(point: Point, source: Source, targets: tuple[str, ...], wanted: Mapping[str, str]) -> Outcome:
-    """Run one point on this worker; never raises for what the point or the machine does wrong."""
+    """Run one point on this worker; a fault of the point or the machine is an outcome, not an exception."""
     from distributed import get_worker
 
     worker, begun = get_worker(), time.monotonic()
@@ -72,17 +72,17 @@ def _in_process(source: Source, point: Point, targets: tuple[str, ...], folder: 
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
-    # Standard input stays open for as long as this worker lives: the point dies with it.
+    # The pipe stays open as long as this worker lives; the point dies with it.
     with process, process.stdin as line:
         with suppress(BrokenPipeError):
             line.write(json.dumps(order) + "\n")
             line.flush()
-        log = deque(process.stdout, maxlen=LOG_LINES)  # in memory: a full disk must not swallow it
+        log = deque(process.stdout, maxlen=LOG_LINES)  # in memory, so that a full disk loses none of it
         return process.wait(), "".join(log)
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that cnnlab needs, without what tells one build from another."""
+    """The versions of Python and of the packages that cnnlab needs, without build numbers."""
     needed = [one for one in metadata.requires("cnnlab") or [] if "extra ==" not in one]
     names = {"cnnlab", "dask", "distributed", *(re.split(r"[^\w.-]", one)[0] for one in needed)}
     found = {name: metadata.version(name).partition("+")[0] for name in sorted(names)}
