@@ -714,7 +714,8 @@ def test_pictures_that_dvc_add_has_stored_are_seen_in_every_copy_of_the_project(
     clone = tmp_path / "clone"  # gets them from the store
     dvc(lab, "remote", "add", "--default", "store", str(tmp_path / "store"))
     commit(lab, "a store")
-    dvc(lab, "push", "-q", "data/pictures.dvc")
+    dvc(lab, "gc", "--workspace", "--force", "-q")  # keeps them
+    dvc(lab, "push", "-q", "--with-deps", "data/pictures.dvc")
     git(tmp_path, "clone", "-q", str(lab), str(clone))
     dvc(clone, "repro", "check")
     assert not (clone / "data/pictures").exists()

@@ -155,6 +155,13 @@ def test_what_chooses_never_depends_on_the_test_set(stage):
     assert all(dep.endswith(("/train", "/dataset.json")) for dep in data), data
 
 
+def test_dvc_sees_its_files_in_the_folder_of_data_and_git_no_picture():
+    # DVC looks for .dvc files where no folder on the way is ignored, so that `dvc push` and `dvc gc` know of them.
+    with Repo(str(ROOT)) as repo:
+        ignored = {name: repo.scm.is_ignored(f"{ROOT}/data/{name}") for name in ("", "pictures.dvc", "pictures/a.png")}
+    assert ignored == {"": False, "pictures.dvc": False, "pictures/a.png": True}
+
+
 def test_no_stage_writes_into_the_package():
     outs = {out for _, _, written in pipeline().values() for out in written}
     assert {out for out in outs if out.startswith(("src/", "stages/"))} == set()
