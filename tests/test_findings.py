@@ -72,7 +72,7 @@ def test_between_the_planned_looks_there_is_no_verdict():
     recorded = {"lenet": seeds(SIGMOID), "relu": seeds(shifted(0.03)[:4])}
     found = verdict("relu", recorded)
     assert (found.verdict, found.parts, found.n) == ("open", [], 0)
-    assert found.closes == "to be run: relu (1 seeds)"
+    assert found.closes == "to be run: relu (seeds: 1)"
     # Seeds beyond the first look do not count until the second is complete.
     more = {"lenet": seeds([*SIGMOID, 0.1, 0.1]), "relu": seeds(shifted(0.03))}
     assert verdict("relu", more).parts[0].estimate.mean == pytest.approx(0.03)
@@ -86,7 +86,7 @@ def test_the_second_look_takes_all_ten_seeds():
 def test_what_was_not_run_says_so_and_what_it_would_take():
     found = verdict("vgg", {"lenet-report-50": seeds(SIGMOID)})
     assert found.verdict == "not run"
-    assert found.closes == "to be run: vgg-report (3 seeds)"
+    assert found.closes == "to be run: vgg-report (seeds: 3)"
 
 
 def test_an_open_claim_says_how_many_seeds_would_decide_it():

@@ -118,6 +118,25 @@ def test_reported_figures_are_shown_with_mean_and_spread_of_ours():
     assert entry["modern"]["test_accuracy"] == [0.93, None]
 
 
+def test_the_study_is_shown_with_its_verdicts_whatever_the_own_run_is(used):
+    shown = page_data(used)["study"]
+    (claim,) = (each for each in shown["claims"] if each.get("name") == "max-pool")
+    assert (claim["verdict"], claim["n"]) == ("holds", 5)
+    assert "+5.00 points" in claim["figures"][0]
+    (rates,) = (run for run in shown["runs"] if run["run"] == "relu-rates@0.1")
+    assert (rates["n"], rates["planned"], rates["figures"]["test_accuracy"]) == (2, 3, [0.86, 0.861])
+    assert {curve["run"] for curve in shown["curves"]} == {"lenet", "max-pool", "relu-rates@0.1"}
+    assert shown["refused"] == []
+
+
+def test_records_of_other_settings_are_left_out_of_the_page_and_it_says_so(used):
+    runs = {**used.study.runs, "lenet": used.study.runs["lenet"].model_copy(update={"rate": 0.5})}
+    changed = used.model_copy(update={"study": used.study.model_copy(update={"runs": runs})})
+    shown = page_data(changed)["study"]
+    assert "made with learning_rate 0.9, but params.yaml declares 0.5" in shown["refused"][0]
+    assert next(run for run in shown["runs"] if run["run"] == "lenet")["n"] == 0
+
+
 def test_every_run_that_a_reported_row_names_is_declared():
     runs = plan(params.load(ROOT / "params.yaml"))
     named = {row[kind] for row in reported.reported() for kind in ("run", "modern") if row[kind]}

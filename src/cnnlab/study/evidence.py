@@ -173,7 +173,10 @@ def _what_closes(
     planned = {run: plan[run].seeds_if_open if second else plan[run].seeds for run in claim.runs}
     missing = {run: seeds - len(set(range(seeds)) & set(records.get(run, {}))) for run, seeds in planned.items()}
     if any(missing.values()):
-        return "to be run: " + ", ".join(f"{run} ({count} seeds)" for run, count in missing.items() if count)
+        families: dict[str, int] = {}  # the rates of a run together
+        for run, count in missing.items():
+            families[run.split("@")[0]] = families.get(run.split("@")[0], 0) + count
+        return "to be run: " + ", ".join(f"{name} (seeds: {count})" for name, count in families.items() if count)
     hardest = max(parts, key=lambda part: min(part.p_holds, part.p_refuted))
     needed = _seeds_needed(hardest)
     return f"every planned seed is in; about {needed:,} seeds would decide it" if needed else "every planned seed is in"
@@ -189,9 +192,10 @@ def _seeds_needed(part: Part) -> int:
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
-    """Mean ± sample standard deviation (n)."""
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation} (n = {len(values)})"
+    """Mean ± sample standard deviation (n); below three seeds the values themselves."""
+    if len(values) < FEWEST:
+        return f"{', '.join(f'{value:.{digits}f}' for value in values)} (n = {len(values)})"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} (n = {len(values)})"
 
 
 def describe(part: Part) -> str:

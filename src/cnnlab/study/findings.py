@@ -164,7 +164,8 @@ The small ablation of `dvc repro` is another thing: a first look at your own set
 
 How to read the figures:
 
-- Figures are mean ± standard deviation over n seeds. "Points" are percentage points of accuracy.
+- Figures are mean ± standard deviation over n seeds; below three seeds, the values themselves. "Points" are percentage
+  points of accuracy. Where a validation part is held out, each seed draws its own.
 - Accuracy is the mean of the test accuracy over the last five epochs, because a constant rate makes single epochs jump.
   The table of runs shows the last epoch too, as the reports do.
 - Brackets hold the 95 % interval of a difference. Variants of LeNet share the order of the pictures and are paired by

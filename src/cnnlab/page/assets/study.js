@@ -132,8 +132,8 @@ function studyCurves() {
 function studyRuns() {
   const spread = (values, format) => {
     if (!values) return "–";
+    if (values.length < 3) return values.map(format).join(", ");
     const mean = values.reduce((a, b) => a + b, 0) / values.length;
-    if (values.length < 2) return format(mean);
     const deviation = Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / (values.length - 1));
     return `${format(mean)} ± ${format(deviation)}`;
   };
@@ -175,6 +175,6 @@ function studyRuns() {
       })),
       "wordy",
     ),
-    `Every run of the study, mean ± standard deviation over seeds. Training loss and accuracy are running means over the last epoch, as the reports have them; “evaluated” is the accuracy in evaluation mode at the end. A run without seeds shows what it would take. ${machines.length ? `Machines: ${machines.join("; ")}.` : ""} cnnlab study makes what is missing.`,
+    `Every run of the study, mean ± standard deviation over seeds; below three seeds, the values themselves. Training loss and accuracy are running means over the last epoch, as the reports have them; “evaluated” is the accuracy in evaluation mode at the end. A run without seeds shows what it would take. ${machines.length ? `Machines: ${machines.join("; ")}.` : ""} cnnlab study makes what is missing.`,
   );
 }
