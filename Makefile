@@ -25,7 +25,7 @@ page: setup
 	dvc repro page
 	@python -m webbrowser -n "file://$(CURDIR)/report/index.html"
 
-# onnxruntime-web for the page's live part: 33 MB from npm, once.
+# onnxruntime-web for the page's live part: 26 MB from npm, once.
 page-assets: setup
 	python -m tools.page_assets
 

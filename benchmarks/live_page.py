@@ -55,6 +55,7 @@ def main(
     load = [os.getloadavg()[0]]
     with chromium.start(path) as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)
         page.goto(report.resolve().as_uri())
         page.wait_for_selector("html[data-ready]", state="attached")
         if page.evaluate("!LIVE"):

@@ -16,15 +16,19 @@ COLOURS = 128  # of the files: flat areas and type need no more
 
 
 def main() -> None:
-    """Write page.png (the head), map.png (a dot pointed at, dark) and curves.png."""
+    """Write page.png (the head), map.png (a dot pointed at, dark), curves.png, and live.png where the page is live."""
     path = chromium.find()
     if not path:
         sys.exit(f"Error: {chromium.MISSING}.")
     with chromium.start(path) as browser:
-        for name, scheme in (("page", "light"), ("map", "dark"), ("curves", "light")):
+        for name, scheme in (("page", "light"), ("map", "dark"), ("curves", "light"), ("live", "light")):
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
+            page.set_default_timeout(120_000)
             page.goto(artifacts.report_path().resolve().as_uri())
             page.wait_for_selector("html[data-ready]", state="attached")
+            if name == "live" and page.evaluate("!LIVE"):
+                print("no live.png: the page has no live part; `make page-assets`, then `dvc repro page`.")
+                continue
             write(FOLDER / f"{name}.png", SHOTS[name](page))
 
 
@@ -46,7 +50,23 @@ def of_curves(page: Page) -> bytes:
     return page.locator("#curves").screenshot()
 
 
-SHOTS = {"page": lambda page: page.screenshot(), "map": of_map, "curves": of_curves}
+def of_live(page: Page) -> bytes:
+    """A drawing of trousers, the answer and the heat map."""
+    page.wait_for_selector("html[data-live]", state="attached", timeout=300_000)
+    page.get_by_label("Pen width").fill("40")
+    box = page.locator(".board canvas").bounding_box()
+    assert box
+    place = page.mouse
+    for number, (x, y) in enumerate(((100, 250), (110, 40), (170, 40), (180, 250))):
+        place.move(box["x"] + x, box["y"] + y, steps=12)
+        if number == 0:
+            place.down()
+    place.up()
+    page.wait_for_selector("html[data-explained]", state="attached", timeout=60_000)
+    return page.locator("#live .live-grid").screenshot()
+
+
+SHOTS = {"page": lambda page: page.screenshot(), "map": of_map, "curves": of_curves, "live": of_live}
 
 
 def write(path: Path, png: bytes) -> None:

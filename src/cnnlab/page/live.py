@@ -166,7 +166,7 @@ def small_copy(data: bytes, outputs: list[str]) -> bytes:
 
 
 def without_metadata(data: bytes) -> bytes:
-    """An ONNX model without what no browser can read: the decoder's is a third of its small copy."""
+    """An ONNX model without what no browser can read: the decoder's is a fifth of its small copy."""
     model = onnx.load_model_from_string(data)
     del model.metadata_props[:]
     return model.SerializeToString(deterministic=True)

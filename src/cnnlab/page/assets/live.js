@@ -21,7 +21,7 @@ function live() {
       note(
         "This page was made without its live part. ",
         h("code", {}, "make page-assets"),
-        " fetches what it needs (33 MB, with npm); then ",
+        " fetches what it needs (26 MB, with npm); then ",
         h("code", {}, "dvc repro page"),
         " makes the page again.",
       ),
