@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from cnnlab.core import artifacts, datasets, params
+from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
 from cnnlab.data.pictures import read_picture
@@ -68,8 +68,7 @@ def laboratory(tmp_path_factory, runtime) -> Laboratory:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(live, "FOLDER", runtime)
-        models = {"mynet": params.load(report_lab.ROOT / "params.yaml").models["mynet"]}
-        used = report_lab.settings(models=models)
+        used = report_lab.settings()
         train, test = load_sample()
         test = Split(test.images[: report_lab.TEST], np.arange(report_lab.TEST) % 10)
         info = DatasetInfo(used.dataset, tuple(NAMES), 1, 28, 28, "made up", "nowhere", True, "Clothes")
