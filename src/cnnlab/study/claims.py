@@ -247,7 +247,7 @@ CLAIMS = (
     Claim("shirt", "One class (Shirt) clusters badly in every map", "A",
           "its silhouette lies below 0 on all maps of three layers of both networks, by PCA and t-SNE", MAPPED,
           _shirt_everywhere),
-    Claim("shirt-choice", "No choice of perplexity or iterations mends it", "A",
+    Claim("shirt-choice", "No choice of perplexity or iterations changes that", "A",
           f"its silhouette lies below 0 even on the best of {len(TRIED_MAPS)} maps by t-SNE (perplexity 5, 30, 100; "
           "250 to 2,000 iterations), for each layer and seed", MAPPED, _shirt(TRIED_MAPS)),
 )  # fmt: skip
