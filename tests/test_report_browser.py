@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from cnnlab.core import params
+from cnnlab.core import artifacts, params
 from cnnlab.page.assemble import assemble
 from cnnlab.page.render import render
 from cnnlab.page.sources import read
@@ -30,13 +30,19 @@ SECTIONS = [
 ]
 
 
-def write_page(folder, **changes):
-    """The page of a laboratory whose class names are hostile, in a folder of its own."""
+def write_page(folder, sizes=(), **changes):
+    """The page of a laboratory whose class names are hostile, in a folder of its own; `sizes` of its classes."""
     before = os.getcwd()  # noqa: PTH109
     os.chdir(folder)
     try:
         settings = report_lab.settings(**changes)
         report_lab.build(settings, HOSTILE, channels=3)
+        if sizes:
+            rows = [{"class": name, "train": 9 * size, "test": size} for name, size in zip(HOSTILE, sizes, strict=True)]
+            artifacts.write_csv(artifacts.classes_path(), rows)
+            for place, name in enumerate(report_lab.NETWORKS):
+                path = artifacts.metrics_path("test", name)
+                artifacts.write_json(path, artifacts.read_json(path) | {"balanced_accuracy": 0.5 + place / 10})
         page = folder / "index.html"
         page.write_text(render(assemble(read(settings), settings)), encoding="utf-8")
     finally:
@@ -193,6 +199,17 @@ def test_a_page_of_ones_own_pictures_says_nothing_of_other_data(open_page, tmp_p
     assert shown == [section for section in SECTIONS if section not in ("study", "reported")]
     assert page.locator("#onnx .number").inner_text() == str(len(shown))
     assert "Fashion-MNIST" not in page.locator("body").inner_text()
+
+
+@pytest.mark.parametrize(("sizes", "first"), [((8, 8, 8), "best test"), ((20, 3, 1), "best balanced test")])
+def test_balanced_accuracy_and_recall_come_first_where_classes_are_unequal(open_page, tmp_path, sizes, first):
+    page = open_page()
+    page.goto(write_page(tmp_path, sizes).as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.locator("#glance").inner_text().startswith(f"{first} accuracy")
+    captions = page.locator("#run figcaption").all_inner_texts()
+    assert captions[0].startswith("The networks." if first == "best test" else "The classes:")
+    assert len(captions) == 2
 
 
 def test_the_caption_of_a_map_names_the_perplexity_and_the_neighbours_that_were_used(open_page):
