@@ -65,6 +65,14 @@ def test_every_run_has_its_settings_written_out(settings):
     assert (runs["vgg-report"].seeds, runs["vgg-report"].seeds_if_open) == (3, 3)
 
 
+def test_runs_of_a_network_that_was_removed_are_left_out(settings):
+    models = {name: model for name, model in settings.models.items() if name != "vgg"}
+    assert set(plan(settings)) - set(plan(settings.model_copy(update={"models": models}))) == {
+        "vgg-report",
+        "vgg-modern",
+    }
+
+
 def test_a_run_of_several_rates_is_a_run_for_each_with_pictures_held_out_to_choose_by(settings):
     runs = plan(settings)
     assert [run.run.learning_rate for run in choose(runs, ["lenet-rates"])] == [0.3, 0.9, 1.5, 2.5, 4]

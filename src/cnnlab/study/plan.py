@@ -46,9 +46,14 @@ class Planned:
 
 
 def plan(settings: Params) -> dict[str, Planned]:
-    """Every run of the study by its name, in the order of params.yaml; RUN@RATE for a run of several rates."""
+    """Every run of the study by its name, in the order of params.yaml; RUN@RATE for a run of several rates.
+
+    Runs of a network that is no longer under models are left out.
+    """
     study, runs = settings.study, {}
     for name, declared in study.runs.items():
+        if declared.network not in settings.models:
+            continue
         for rate in declared.rates or [declared.rate]:
             full = f"{name}@{rate:g}" if declared.rates else name
             modern = declared.recipe == "modern"
