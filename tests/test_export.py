@@ -518,6 +518,7 @@ def test_kernels_lose_what_only_meets_padding(size: int, kernel: int, stride: in
         [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2, size, size])],
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 3, sides, sides])],
         [numpy_helper.from_array(generator.normal(size=(3, 2, kernel, kernel)).astype(np.float32), "w")],
+        value_info=[helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [3, 2, kernel, kernel])],  # as torch's
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     before = session_of(model.SerializeToString(), "test", 1)

@@ -54,6 +54,7 @@ def crop_kernels(model: onnx.ModelProto) -> None:
             pads[2 + axis] = max(0, (outputs - 1) * strides[axis] + last - first + 1 - inputs - pads[axis])
         attributes["kernel_shape"].ints[:] = kernel.shape[2:]
         weights[node.input[1]].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(kernel), node.input[1]))
+    del model.graph.value_info[:]  # it has the shapes of whole kernels; shape inference finds the new ones
 
 
 def _reached(size: int, inputs: int, outputs: int, stride: int, padding: int) -> tuple[int, int]:
