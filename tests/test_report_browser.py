@@ -261,7 +261,8 @@ def test_every_figure_and_table_says_how_to_read_it_and_every_term_is_explained(
     captions = page.locator("figcaption").all_inner_texts()
     assert len(captions) > 10
     assert all(len(caption.split()) >= 5 for caption in captions)
-    assert page.locator("dfn").all_inner_texts() == ["Calibration", "A tap", "Perplexity", "The ELBO"]
+    assert page.locator("dfn").all_inner_texts() == ["Calibration", "A tap", "Perplexity", "The loss"]
+    assert "evidence lower bound (ELBO)" in page.locator("body").inner_text()
 
 
 def test_the_theme_follows_the_system_until_it_is_switched(open_page):
