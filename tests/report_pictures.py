@@ -53,7 +53,9 @@ def of_curves(page: Page) -> bytes:
 def of_live(page: Page) -> bytes:
     """A drawing of trousers, the answer and the heat map."""
     page.wait_for_selector("html[data-live]", state="attached", timeout=300_000)
+    page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
     page.get_by_label("Pen width").fill("40")
+    page.locator(".board canvas").scroll_into_view_if_needed()
     box = page.locator(".board canvas").bounding_box()
     assert box
     place = page.mouse
