@@ -196,6 +196,7 @@ def test_stages_read_every_setting_that_dvc_yaml_declares(traced):
 OPENED_ELSEWHERE = {
     "data/sources/fashion_mnist", "data/sources/vae",  # what DVC watches: the user's pictures behind a link, if named
     "data/vae/test", "features",  # by the page's live part, if `make page-assets` has fetched what it needs
+    "study",  # by the page, once there are records in it
 }  # fmt: skip
 
 
