@@ -14,8 +14,8 @@ from cnnlab.models.options import check_all
 
 def main() -> None:
     """Check params.yaml and write data/sources/DATASET and data/sources/vae."""
-    # `dvc exp run -S` may write the file twice within a second. Git then takes a value of the same length for unchanged,
-    # and `git checkout params.yaml` would not take it back.
+    # `dvc exp run -S` may write the file twice within a second. Git then takes a value of the same length for
+    # unchanged, and `git checkout params.yaml` would not take it back.
     Path("params.yaml").touch()
     settings = params.load()
     check_settings(settings)
