@@ -3,7 +3,8 @@
 The first stage of all: a wrong setting ends the run here, before DVC deletes what another stage has made.
 """
 
-from pathlib import Path
+import os
+import time
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
@@ -15,8 +16,9 @@ from cnnlab.models.options import check_all
 def main() -> None:
     """Check params.yaml and write data/sources/DATASET and data/sources/vae."""
     # `dvc exp run -S` may write the file twice within a second. Git then takes a value of the same length for
-    # unchanged, and `git checkout params.yaml` would not take it back.
-    Path("params.yaml").touch()
+    # unchanged, and `git checkout params.yaml` would not take it back; a time of another second makes it look again.
+    earlier = time.time() - 60
+    os.utime("params.yaml", (earlier, earlier))
     settings = params.load()
     check_settings(settings)
     check_all(settings)
