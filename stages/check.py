@@ -5,6 +5,7 @@ The first stage of all: a wrong setting ends the run here, before DVC deletes wh
 
 import os
 import time
+from contextlib import suppress
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
@@ -18,7 +19,8 @@ def main() -> None:
     # `dvc exp run -S` may write the file twice within a second. Git then takes a value of the same length for
     # unchanged, and `git checkout params.yaml` would not take it back; a time of another second makes it look again.
     earlier = time.time() - 60
-    os.utime("params.yaml", (earlier, earlier))
+    with suppress(FileNotFoundError):  # params.load says it in a sentence
+        os.utime("params.yaml", (earlier, earlier))
     settings = params.load()
     check_settings(settings)
     check_all(settings)

@@ -21,6 +21,20 @@ const polar = (r, turn) =>
   `${(r * Math.sin(2 * Math.PI * turn)).toFixed(2)},${(-r * Math.cos(2 * Math.PI * turn)).toFixed(2)}`;
 const DASHES = ["", "7 3", "2 3", "10 3 2 3", "5 2 1 2 1 2", "12 4"];
 
+/** A line's entry in a legend: its dashes by its place among the lines, its marker and colour, and a name. */
+const seriesKey = ({ colour, marker }, place, name) =>
+  h(
+    "span",
+    { class: "series", style: { "--base": colour } },
+    svg(
+      "svg",
+      { viewBox: "0 -7 30 14", width: 30, height: 14, "aria-hidden": "true" },
+      svg("path", { d: "M0,0H30", class: "line", "stroke-dasharray": DASHES[place % DASHES.length] }),
+      svg("path", { d: SHAPES[marker](4), transform: "translate(15,0)", class: "dot" }),
+    ),
+    name,
+  );
+
 const text = (x, y, content, attributes = {}) => svg("text", { x, y, ...attributes }, content);
 const line = (x1, y1, x2, y2, attributes = {}) => svg("line", { x1, y1, x2, y2, ...attributes });
 

@@ -330,17 +330,7 @@ function curves() {
             chart.redraw();
           },
         }),
-        h(
-          "span",
-          { class: "series", style: { "--base": n.colour } },
-          svg(
-            "svg",
-            { viewBox: "0 -7 30 14", width: 30, height: 14, "aria-hidden": "true" },
-            svg("path", { d: "M0,0H30", class: "line", "stroke-dasharray": DASHES[place % DASHES.length] }),
-            svg("path", { d: SHAPES[n.marker](4), transform: "translate(15,0)", class: "dot" }),
-          ),
-          n.title,
-        ),
+        seriesKey(n, place, n.title),
       ),
     ),
   );

@@ -93,17 +93,7 @@ function studyCurves() {
   const redraw = () => {
     legend.replaceChildren(
       ...chosen().map((d, place) =>
-        h(
-          "span",
-          { class: "series", style: { "--base": d.colour } },
-          svg(
-            "svg",
-            { viewBox: "0 -7 30 14", width: 30, height: 14, "aria-hidden": "true" },
-            svg("path", { d: "M0,0H30", class: "line", "stroke-dasharray": DASHES[place % DASHES.length] }),
-            svg("path", { d: SHAPES[d.marker](4), transform: "translate(15,0)", class: "dot" }),
-          ),
-          `${d.run} (n = ${d.n})`,
-        ),
+        seriesKey(d, place, `${d.run} (n = ${d.n})`),
       ),
     );
     chart.redraw();
