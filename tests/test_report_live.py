@@ -272,7 +272,7 @@ def wait_for_answer(page, before: int) -> None:
 
 
 def until(page, condition: str, argument: object = None) -> None:
-    """Wait until a condition holds. Playwright's own wait_for_function evaluates text, which the page's policy forbids."""
+    """Wait until a condition holds. Playwright's wait_for_function evaluates text, which the page's policy forbids."""
     for _ in range(600):
         if page.evaluate(condition, argument):
             return
