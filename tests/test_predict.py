@@ -183,8 +183,8 @@ def test_a_folder_gives_a_table(here: Path, images: np.ndarray):
     assert lines[2].startswith("clothes/below/a.jpg ")
     assert lines[2].endswith(" i")
     assert lines[3:] == ["", "i: light background, inverted"]
-    assert "MyNet for fashion_mnist answers (the network that ships with cnnlab)" in result.stderr
-    assert "validation accuracy 0.935" in result.stderr
+    assert "Swift for fashion_mnist answers (the network that ships with cnnlab)" in result.stderr
+    assert "validation accuracy 0.952" in result.stderr
 
 
 def test_json_lines_hold_the_ranked_classes(here: Path, images: np.ndarray, model: Model):
@@ -412,12 +412,12 @@ def test_a_model_that_is_none_stops_with_a_sentence(here: Path, images: np.ndarr
 
 def test_the_users_own_model_answers_before_the_shipped_one(here: Path, images: np.ndarray):
     (here / "models").mkdir()
-    (here / "models" / "mynet.onnx").write_bytes(default_model_path().read_bytes())
+    (here / "models" / "swift.onnx").write_bytes(default_model_path().read_bytes())
     Image.fromarray(images[0, 0]).save(here / "a.png")
     result = run("a.png")
     assert result.exit_code == 0
-    trained = "trained for at most 844 steps, validation accuracy 0.935"
-    assert result.stderr == f"MyNet for fashion_mnist answers (models/mynet.onnx), {trained}.\n"
+    trained = "trained for at most 12,660 steps, validation accuracy 0.952"
+    assert result.stderr == f"Swift for fashion_mnist answers (models/swift.onnx), {trained}.\n"
 
 
 def test_pictures_are_taken_one_batch_at_a_time(here: Path, images: np.ndarray, model: Model):

@@ -57,7 +57,7 @@ def test_every_run_has_its_settings_written_out(settings):
     assert runs["relu"].settings == {
         "dataset": "fashion_mnist", "network": "lenet", "recipe": "plain", "epochs": 20.0, "batch_size": 256,
         "options": {**settings.study.options["lenet"], "act": "relu"}, "learning_rate": 0.1, "weight_decay": 0.0,
-        "label_smoothing": 0.0, "flip": False, "shift": 0, "erase": 0.0, "held_out": 0.0,
+        "momentum": 0.0, "label_smoothing": 0.0, "flip": False, "shift": 0, "erase": 0.0, "held_out": 0.0,
     }  # fmt: skip
     assert runs["relu"].fitted(60_000).steps == 4700
     assert runs["googlenet-report"].options == {"relu": "report"}
@@ -184,7 +184,7 @@ def test_records_are_read_by_run_and_seed(settings):
         ("learning_rate", 0.2, "made with learning_rate 0.2, but params.yaml declares 0.1"),
         ("epochs", 10.0, "epochs 10.0"),
         ("options", {"act": "relu"}, "options"),
-        ("momentum", 0.9, "made with momentum 0.9, but params.yaml declares None"),
+        ("clipping", 0.9, "made with clipping 0.9, but params.yaml declares None"),
     ],
 )
 def test_a_record_of_other_settings_is_refused_and_never_averaged(settings, key, value, words):

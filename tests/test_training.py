@@ -19,7 +19,7 @@ from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_classifier
 from cnnlab.training.devices import choose_precision
 from cnnlab.training.loop import Plan, evaluate, fit, segment_ends
-from cnnlab.training.recipe import peak_rate, rate_at
+from cnnlab.training.recipe import make_optimizer, peak_rate, rate_at
 from cnnlab.training.steps import steps_in_epoch
 
 
@@ -257,6 +257,35 @@ def test_erasing_touches_the_stated_share_of_pictures_and_area():
 
 def test_no_augmentation_is_no_change(data):
     assert augment.augment(data[0], Run(steps=1), generator()) is data[0]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "momentum", "reference"),
+    [
+        ("modern", 0.0, lambda groups: torch.optim.AdamW(groups, lr=1.0)),
+        ("modern", 0.9, lambda groups: torch.optim.SGD(groups, lr=1.0, momentum=0.9, nesterov=True)),
+        ("plain", 0.0, lambda groups: torch.optim.SGD(groups, lr=1.0)),
+        ("plain", 0.9, lambda groups: torch.optim.SGD(groups, lr=1.0, momentum=0.9, nesterov=True)),
+    ],
+)
+def test_the_optimizers_are_torchs(recipe, momentum, reference):
+    torch.manual_seed(0)
+    ours, theirs = (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1)) for _ in "ab")
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = make_optimizer(ours, recipe, 0.1, momentum)
+    decayed, free = ([w for w in theirs.parameters() if (w.ndim > 1) == wide] for wide in (True, False))
+    expected = reference([{"params": decayed, "weight_decay": 0.1}, {"params": free, "weight_decay": 0.0}])
+    for rate in (0.1, 0.05, 0.02):
+        inputs = torch.randn(5, 4)
+        for group in expected.param_groups:
+            group["lr"] = rate
+        for network in (ours, theirs):
+            network.zero_grad()
+            network(inputs).square().sum().backward()
+        optimizer.step(rate)
+        expected.step()
+    for weight, right in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(weight, right)
 
 
 @pytest.mark.parametrize("recipe", ["modern", "plain"])

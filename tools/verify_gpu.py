@@ -46,7 +46,15 @@ from cnnlab.vae.training import train_vae
 ROOT = Path(__file__).parent.parent
 OUTPUT = ROOT / "benchmarks" / "results" / "gpu.json"
 # Aims on an H100 at the batch size of budget full: pictures a second in training steps.
-AIMS = {"lenet": 1.2e6, "mynet": 0.85e6, "vgg": 0.94e6, "resnet": 0.35e6, "googlenet": 0.22e6, "nin": 0.16e6}
+AIMS = {
+    "lenet": 1.2e6,
+    "mynet": 0.85e6,
+    "vgg": 0.94e6,
+    "resnet": 0.35e6,
+    "googlenet": 0.22e6,
+    "nin": 0.16e6,
+    "swift": 0.9e6,
+}
 LOGITS = 1e-4  # between a CPU and a GPU that multiplies in float32
 Figures = dict[str, Any]
 
@@ -188,9 +196,9 @@ def prepared(
         module = module.to(memory_format=memory_format(lab.device)).to(lab.device).train()  # pyright: ignore
         multiplied = choose_precision(precision, lab.device, network.gains_from_bfloat16)
         data = resident(split, np.arange(len(split.labels)), lab.device)
-        plan = Plan(name, run.passes or 1.0, run.batch_size, 0.001, "modern", seed, run.weight_decay)
+        plan = Plan(name, run.passes or 1.0, run.batch_size, 0.001, "modern", seed, run.weight_decay, run.momentum)
         jobs.append(Job(ClassifierTask(module, run, multiplied), data, None, plan))
-        optimizers.append(make_optimizer(module, "modern", run.weight_decay))
+        optimizers.append(make_optimizer(module, "modern", run.weight_decay, run.momentum))
     return jobs, optimizers
 
 

@@ -11,7 +11,7 @@ from cnnlab.cli.arguments import NoInvert
 def explain(
     picture: Annotated[str, typer.Argument(help="A file, or - for a picture on standard input.", metavar="PICTURE")],
     model: Annotated[
-        Path | None, typer.Option(help="An exported .onnx file. Default: models/mynet.onnx, else the shipped network.")
+        Path | None, typer.Option(help="An exported .onnx file. Default: models/swift.onnx, else the shipped network.")
     ] = None,
     class_name: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Explain this class. Default: the likeliest.")

@@ -19,7 +19,7 @@ LEAST_NAME = 16  # columns that a picture's name gets on the narrowest terminal
 def predict(
     pictures: Pictures,
     model: Annotated[
-        Path | None, typer.Option(help="An exported .onnx file. Default: models/mynet.onnx, else the shipped network.")
+        Path | None, typer.Option(help="An exported .onnx file. Default: models/swift.onnx, else the shipped network.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
     as_json: AsJson = False,
@@ -54,11 +54,11 @@ def predict(
 
 
 def open_model(named: Path | None, threads: int | None = None) -> "Model":
-    """The network in a file, else the trained mynet, else the one that ships; a line on stderr says which answers."""
+    """The network in a file, else the trained swift, else the one that ships; a line on stderr says which answers."""
     from cnnlab.core import artifacts
-    from cnnlab.inference.session import Model, default_model_path
+    from cnnlab.inference.session import DEFAULT_NETWORK, Model, default_model_path
 
-    trained = artifacts.onnx_path("mynet")
+    trained = artifacts.onnx_path(DEFAULT_NETWORK)
     path = named or (trained if trained.is_file() else default_model_path())
     network = Model.load(path, threads)
     typer.echo(_introduction(network, str(path)), err=True)

@@ -9,7 +9,7 @@ import typer
 def serve(
     model: Annotated[
         Path | None,
-        typer.Option(help="An exported .onnx file. Default: models/mynet.onnx, else the shipped network."),
+        typer.Option(help="An exported .onnx file. Default: models/swift.onnx, else the shipped network."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 8000,
     max_bytes: Annotated[int, typer.Option(min=1, help="The largest picture, in bytes.")] = 10_000_000,

@@ -61,16 +61,16 @@ class Length(Block):
     def fitted(self, pictures: int) -> Self:
         """The same for so many training pictures: smaller batches of few, and no more passes over them than allowed.
 
-        Smaller batches make more steps, so that as many pictures are seen, and lower the learning rate by the square
-        root of the share that is left of the batch (Malladi et al. 2022, "On the SDEs and scaling rules for adaptive
-        gradient algorithms", section 4).
+        Smaller batches make more steps, so that as many pictures are seen, and lower the learning rate by the share
+        that is left of the batch for SGD with momentum, else by its square root (Malladi et al. 2022, "On the SDEs and
+        scaling rules for adaptive gradient algorithms", section 4).
         """
         batch = min(self.batch_size, max(LEAST_BATCH, pictures // LEAST_BATCHES))
         steps = self.steps * self.batch_size // batch
         if self.passes:
             steps = min(steps, round(self.passes * steps_in_pass(pictures, batch)))
         rate: float | None = getattr(self, "learning_rate", None)
-        rate = rate and rate * (batch / self.batch_size) ** 0.5
+        rate = rate and rate * (batch / self.batch_size) ** (1 if getattr(self, "momentum", 0) else 0.5)
         changes = {"batch_size": batch, "steps": max(1, steps), "learning_rate": rate}
         return self.model_copy(update=changes)
 
@@ -86,6 +86,7 @@ class Run(Length):
 
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label_smoothing: Probability = 0.0
     flip: bool = False
     shift: Annotated[int, Field(ge=0, le=32)] = 0

@@ -88,8 +88,8 @@ def train_classifier(
     """Train one architecture on the training part of a data set; resumes its own unfinished run.
 
     Under the recipe modern the share `held_out` of each class validates and chooses the best point of the curve;
-    under plain every picture trains, unless `validate` says otherwise, and the last epoch is kept. UserError for an
-    unknown architecture or option, a loss that is not finite, or too little memory.
+    under plain every picture trains, unless `validate` says otherwise, and the last epoch is kept, as under modern with
+    `validate=False`. UserError for an unknown architecture or option, a loss that is not finite, or too little memory.
     """
     (trained,) = train_seeds(
         architecture, options, info, split, run, recipe=recipe, names={seed: name or architecture}, held_out=held_out,
@@ -142,7 +142,8 @@ def train_seeds(
         passes = fitted.steps / steps_in_epoch(len(train_index), fitted.batch_size)
         plan = Plan(
             name, passes, fitted.batch_size, fitted.learning_rate or rate, recipe, seed, run.weight_decay,
-            keep=("accuracy", "max") if recipe == "modern" else None,
+            run.momentum,
+            keep=("accuracy", "max") if recipe == "modern" and validate else None,
             averaged=AVERAGED if len(validation_index) < FEW else 1,
         )  # fmt: skip
         weights = _balanced(train[1], len(info.class_names)) if class_weights == "balanced" else None

@@ -105,7 +105,7 @@ class _Run:
                 f"{job.plan.name}: {len(job.train[0])} training pictures are too few; at least 2 are needed."
             )
         self.job = job
-        self.optimizer = make_optimizer(job.task.module, job.plan.recipe, job.plan.weight_decay)
+        self.optimizer = make_optimizer(job.task.module, job.plan.recipe, job.plan.weight_decay, job.plan.momentum)
         self.progress = _resume(job.task, self.optimizer, job.checkpoint)
 
 

@@ -68,18 +68,26 @@ class _Fused:
 
 
 class SGD(_Fused):
-    """Stochastic gradient descent without momentum."""
+    """Stochastic gradient descent, plain or with Nesterov's momentum; weight decay is added to the gradient."""
 
-    def __init__(self, weights: list[nn.Parameter]) -> None:
-        super().__init__([(weights, 0.0)], ())
+    def __init__(self, groups: list[tuple[list[nn.Parameter], float]], momentum: float = 0.0) -> None:
+        super().__init__(groups, ("velocity",) if momentum else ())
+        self.momentum = momentum
 
     @torch.no_grad()
     def step(self, rate: float | Tensor) -> None:
-        for weights, _ in self.groups:
-            trained = [weight for weight in weights if weight.grad is not None]
+        velocities = self.state.get("velocity", [[None] * len(weights) for weights, _ in self.groups])
+        for (weights, decay), moving in zip(self.groups, velocities, strict=True):
+            found = [
+                (weight, velocity) for weight, velocity in zip(weights, moving, strict=True) if weight.grad is not None
+            ]
+            if not found:
+                continue
+            trained = [weight for weight, _ in found]
             _fused_sgd(
-                trained, [weight.grad for weight in trained], [], weight_decay=0.0, momentum=0.0, lr=rate,
-                dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
+                trained, [weight.grad for weight in trained], [velocity for _, velocity in found if self.momentum],
+                weight_decay=decay, momentum=self.momentum, lr=rate, dampening=0.0, nesterov=self.momentum > 0,
+                maximize=False, is_first_step=False,
             )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Optimiser and learning-rate schedule of the two recipes.
 
-modern: AdamW (Loshchilov and Hutter 2019) under a one-cycle rate (Smith and Topin 2018): up in the first 20 % of the
-steps, then down to nothing along a cosine. plain: SGD without momentum at a constant rate, as report B.
+modern: AdamW (Loshchilov and Hutter 2019), or SGD where the run has a momentum, under a one-cycle rate (Smith and Topin
+2018): up in the first 20 % of the steps, then down to nothing along a cosine. plain: SGD at a constant rate, as in
+report B.
 """
 
 import math
@@ -38,9 +39,10 @@ def rate_at(step: int, steps: int, peak: float, recipe: Recipe) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step + 1 - warm) / (steps + 1 - warm)))
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe, weight_decay: float) -> Optimizer:
-    """SGD without momentum (plain) or AdamW (modern); weight decay on weights of more than one dimension only."""
+def make_optimizer(module: nn.Module, recipe: Recipe, weight_decay: float, momentum: float = 0.0) -> Optimizer:
+    """SGD (recipe plain, or any momentum) or AdamW; weight decay on weights of more than one dimension only."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]
-    if recipe == "plain":
-        return SGD(weights)
-    return AdamW([([w for w in weights if w.ndim > 1], weight_decay), ([w for w in weights if w.ndim <= 1], 0.0)])
+    groups = [(weights, 0.0)]
+    if weight_decay:
+        groups = [([w for w in weights if w.ndim > 1], weight_decay), ([w for w in weights if w.ndim <= 1], 0.0)]
+    return SGD(groups, momentum) if recipe == "plain" or momentum else AdamW(groups)

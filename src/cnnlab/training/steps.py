@@ -73,6 +73,7 @@ class Plan:
     recipe: Recipe
     seed: int
     weight_decay: float = 0.0
+    momentum: float = 0.0
     keep: tuple[str, Literal["max", "min"]] | None = None
     averaged: int = 1
 

@@ -115,7 +115,7 @@ function run() {
         [
           "recipe",
           settings.recipe === "modern"
-            ? "modern: AdamW with a one-cycle learning rate; the weights of the best validation point are kept"
+            ? "modern: AdamW, or SGD with momentum, with a one-cycle learning rate; the weights of the best validation point are kept"
             : "plain: SGD with a constant learning rate; the weights of the last epoch are kept",
         ],
         [
