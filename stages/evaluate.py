@@ -27,7 +27,7 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
     figures |= {"seed": model.meta["seed"]}
     predicted = logits.argmax(axis=1)
     artifacts.write_json(artifacts.metrics_path("test", architecture), figures)
-    artifacts.write_json(artifacts.headline_path(architecture), {architecture: figures["accuracy"]})
+    artifacts.write_json(artifacts.headline_path(architecture), {architecture: round(figures["accuracy"], 4)})
     pairs = [{"actual": names[a], "predicted": names[p]} for a, p in zip(test.labels, predicted, strict=True)]
     artifacts.write_csv(folder / "confusion.csv", pairs)
     per_class = metrics.per_class(predicted, test.labels, list(model.class_names))
