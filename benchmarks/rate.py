@@ -1,4 +1,4 @@
-"""How much of the processor's matrix-product rate training reaches: `python benchmarks/rate.py`.
+"""How much of the processor's matrix-product rate training reaches: `python -m benchmarks.rate`.
 
 Training steps in float32 with the batch of budget quick, without augmentation. A step costs three times the
 multiply-adds of an answer. The rate is that of a product of two 1,024 × 1,024 matrices, measured in the same process,
@@ -8,8 +8,6 @@ makes a newer processor do without AVX-512 and AMX.
 
 import json
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch
 import typer
 from torch.nn import functional as F
 
+from benchmarks.clock import times_a_second
 from cnnlab import models
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
@@ -24,7 +23,7 @@ from cnnlab.models.summary import summarise
 from cnnlab.training.devices import describe, memory_format, tune_process
 from cnnlab.training.recipe import make_optimizer
 
-SIDE, SECONDS = 1024, 3.0
+SIDE = 1024
 SHAPE, CLASSES = (1, 28, 28), 10
 
 
@@ -61,7 +60,7 @@ def main(
 def _product() -> float:
     """Operations a second of a matrix product."""
     left, right = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
-    return 2 * SIDE**3 * _rate(lambda: left @ right)
+    return 2 * SIDE**3 * times_a_second(lambda: left @ right)
 
 
 def _pictures(name: str, settings: params.Params) -> float:
@@ -79,18 +78,7 @@ def _pictures(name: str, settings: params.Params) -> float:
         F.cross_entropy(network(images), labels).backward()
         optimizer.step(1e-4)
 
-    return run.batch_size * _rate(step)
-
-
-def _rate(work: Callable[[], object]) -> float:
-    """Times a second."""
-    for _ in range(2):
-        work()
-    count, begun = 0, time.perf_counter()
-    while (spent := time.perf_counter() - begun) < SECONDS:
-        work()
-        count += 1
-    return count / spent
+    return run.batch_size * times_a_second(step)
 
 
 if __name__ == "__main__":

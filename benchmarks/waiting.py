@@ -1,4 +1,4 @@
-"""What waiting threads cost, on an idle and on a busy machine: `python benchmarks/waiting.py --networks lenet,mynet`.
+"""What waiting threads cost, on an idle and on a busy machine: `python -m benchmarks.waiting --networks lenet,mynet`.
 
 A thread that has finished its part waits for the others: it spins, which is quick, or sleeps, which leaves the core to
 others. Each choice below trains in a process of its own, in turn, alone and beside other processes that never rest.
@@ -10,12 +10,13 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+
+from benchmarks.clock import times_a_second
 
 CHOICES = {
     "default": {},
@@ -26,7 +27,7 @@ CHOICES = {
 }
 SESSIONS = {"default": "1", "sleep at once": "0"}  # onnxruntime's session.intra_op.allow_spinning
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_DYNAMIC")
-BATCH, SECONDS = 256, 3.0
+BATCH = 256
 
 
 def main(
@@ -61,7 +62,11 @@ def _compare(choices: dict[str, tuple[list[str], dict[str, str]]], turns: int) -
             # cnnlab itself sets a policy where none is set: an empty one is none to the library.
             environment = {**clean, "OMP_WAIT_POLICY": "", **extra}
             done = subprocess.run(
-                [sys.executable, __file__, "child", *words], env=environment, capture_output=True, text=True, check=True
+                [sys.executable, "-m", "benchmarks.waiting", "child", *words],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
             )
             rates[choice].append(float(done.stdout))
     medians = {choice: statistics.median(found) for choice, found in rates.items()}
@@ -104,7 +109,7 @@ def _train(name: str) -> float:
         F.cross_entropy(network(images), labels).backward()
         optimizer.step(0.001)
 
-    return _rate(step, BATCH)
+    return BATCH * times_a_second(step)
 
 
 def _answer(batch: int, spinning: str) -> float:
@@ -120,17 +125,7 @@ def _answer(batch: int, spinning: str) -> float:
     path = str(default_model_path())
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     images = np.zeros((batch, *session.get_inputs()[0].shape[1:]), np.uint8)
-    return _rate(lambda: session.run(None, {session.get_inputs()[0].name: images}), batch)
-
-
-def _rate(step: Callable[[], object], pictures: int) -> float:
-    for _ in range(2):
-        step()
-    count, begun = 0, time.perf_counter()
-    while (spent := time.perf_counter() - begun) < SECONDS:
-        step()
-        count += 1
-    return count * pictures / spent
+    return batch * times_a_second(lambda: session.run(None, {session.get_inputs()[0].name: images}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ torch.optim computes the same with the same kernels, but imports torch's compile
 process that compiles nothing), and its learning rate is a Python number that a CUDA graph would freeze.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -66,6 +66,14 @@ class _Fused:
     def tensors(self) -> list[Tensor]:
         return [tensor for groups in self.state.values() for group in groups for tensor in group]
 
+    def _trained(self) -> Iterator[tuple[float, list[nn.Parameter], list[list[Tensor]]]]:
+        """Of each group with gradients: its weight decay, the weights that have one, and their state, by moment."""
+        for (weights, decay), *moments in zip(self.groups, *self.state.values(), strict=True):
+            found = [each for each in zip(weights, *moments, strict=True) if each[0].grad is not None]
+            if found:
+                trained, *columns = map(list, zip(*found, strict=True))
+                yield decay, trained, columns
+
 
 class SGD(_Fused):
     """Stochastic gradient descent, plain or with Nesterov's momentum; weight decay is added to the gradient."""
@@ -76,18 +84,11 @@ class SGD(_Fused):
 
     @torch.no_grad()
     def step(self, rate: float | Tensor) -> None:
-        velocities = self.state.get("velocity", [[None] * len(weights) for weights, _ in self.groups])
-        for (weights, decay), moving in zip(self.groups, velocities, strict=True):
-            found = [
-                (weight, velocity) for weight, velocity in zip(weights, moving, strict=True) if weight.grad is not None
-            ]
-            if not found:
-                continue
-            trained = [weight for weight, _ in found]
+        for decay, trained, velocity in self._trained():
             _fused_sgd(
-                trained, [weight.grad for weight in trained], [velocity for _, velocity in found if self.momentum],
-                weight_decay=decay, momentum=self.momentum, lr=rate, dampening=0.0, nesterov=self.momentum > 0,
-                maximize=False, is_first_step=False,
+                trained, [weight.grad for weight in trained], velocity[0] if velocity else [], weight_decay=decay,
+                momentum=self.momentum, lr=rate, dampening=0.0, nesterov=self.momentum > 0, maximize=False,
+                is_first_step=False,
             )  # fmt: skip
 
 
@@ -102,12 +103,7 @@ class AdamW(_Fused):
 
     @torch.no_grad()
     def step(self, rate: float | Tensor) -> None:
-        state = self.state
-        for (weights, decay), *moments in zip(self.groups, state["mean"], state["square"], state["steps"], strict=True):
-            found = [each for each in zip(weights, *moments, strict=True) if each[0].grad is not None]
-            if not found:
-                continue
-            trained, means, squares, steps = (list(column) for column in zip(*found, strict=True))
+        for decay, trained, (means, squares, steps) in self._trained():
             _add(steps, 1)
             _fused_adamw(
                 trained, [weight.grad for weight in trained], means, squares, [], steps, lr=rate,
