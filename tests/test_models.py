@@ -530,10 +530,12 @@ def test_dropout_acts_in_training_alone(name):
     assert torch.equal(half.eval()(x), off(x))
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize(("relu", "count"), [("all", 3 + 9 * 6), ("report", 1 + 9 * 2)])
-def test_googlenet_has_the_relus_asked_for(relu, count):
-    network = make("googlenet", relu=relu).eval()
+def test_googlenet_has_the_relus_and_the_normalisation_asked_for(relu, count, norm):
+    network = make("googlenet", relu=relu, norm=norm).eval()
     kinds = [row.kind for row in layer_table(network, (1, 28, 28))]
+    assert kinds.count("BatchNorm2d") == (3 + 9 * 6 if norm == "batch" else 0)
     assert kinds.count("ReLU") == count
     taps = network.taps(pictures(2))
     negative = [name for name, value in taps.items() if name.startswith("inception") and value.min() < 0]

@@ -11,7 +11,7 @@ import pytest
 from cnnlab.core import artifacts
 from cnnlab.core.errors import UserError
 from cnnlab.data.sample import load_sample
-from cnnlab.inference.session import DEFAULT_NETWORK, Model, default_model_path
+from cnnlab.inference.session import Model, default_model_path
 from tools import ship
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def settings(tmp_path, monkeypatch) -> Path:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     shipped = default_model_path().read_bytes()
     (tmp_path / "models").mkdir()
-    artifacts.onnx_path(DEFAULT_NETWORK, "int8").write_bytes(shipped)
+    artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "int8").write_bytes(shipped)
     monkeypatch.setattr(ship, "default_model_path", lambda: tmp_path / "package.onnx")
     return tmp_path
 
@@ -62,7 +62,7 @@ def test_another_run_and_a_broken_file_are_not_shipped(settings, old, new):
     with pytest.raises(UserError, match="ships from budget quick or full"):
         ship.main()
     (settings / "params.yaml").write_text(text)
-    artifacts.onnx_path(DEFAULT_NETWORK, "int8").write_bytes(b"broken")
+    artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "int8").write_bytes(b"broken")
     with pytest.raises(UserError, match="is not an ONNX model"):
         ship.main()
     assert not (settings / "package.onnx").exists()

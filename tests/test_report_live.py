@@ -56,7 +56,7 @@ class Laboratory(NamedTuple):
     """A page with a live part, and what it is compared with; the networks are untrained."""
 
     page: Path
-    small: Model  # the page's own copy of MyNet
+    small: Model  # the page's own copy of the network
     whole: Model
     encoder: Encoder
     map: StoredMap
@@ -68,14 +68,14 @@ def laboratory(tmp_path_factory, runtime) -> Laboratory:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(live, "FOLDER", runtime)
-        used = report_lab.settings()
+        used = report_lab.settings((*report_lab.NETWORKS, live.NETWORK))
         train, test = load_sample()
         test = Split(test.images[: report_lab.TEST], np.arange(report_lab.TEST) % 10)
         info = DatasetInfo(used.dataset, tuple(NAMES), 1, 28, 28, "made up", "nowhere", True, "Clothes")
         datasets.save_dataset(info, train, test)
         report_lab.trained(used, tuple(NAMES))
-        bundle = make_bundle(make_classifier("mynet"), train)
-        artifacts.write_bytes(artifacts.onnx_path("mynet", "features"), bundle.features)
+        bundle = make_bundle(make_classifier(live.NETWORK), train)
+        artifacts.write_bytes(artifacts.onnx_path(live.NETWORK, "features"), bundle.features)
         embedded(Model.of(session_of(bundle.features, ""), ""), test)
         _, (encoder, decoder), pictures = exported()
         artifacts.write_bytes(artifacts.onnx_path("vae_encoder"), encoder)
@@ -86,7 +86,8 @@ def laboratory(tmp_path_factory, runtime) -> Laboratory:
         data = assemble(sources, used)
         data["live"], blobs = live.live(sources.test, data["maps"]["index"])
         (folder / "index.html").write_text(render(data, blobs), encoding="utf-8")
-        stored = open_map(artifacts.features_dir("mynet"), artifacts.embedding_dir("mynet", "tsne"), LAYER, "tsne")
+        maps = artifacts.embedding_dir(live.NETWORK, "tsne")
+        stored = open_map(artifacts.features_dir(live.NETWORK), maps, LAYER, "tsne")
         coder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     small = Model.of(session_of(unpacked(blobs["network"]), "", threads=1), "")
     return Laboratory(folder / "index.html", small, Model.of(session_of(bundle.features, ""), ""), coder, stored)
@@ -96,18 +97,18 @@ def embedded(model: Model, test: Split) -> None:
     """What the stage `embed` writes of one layer, with the first two components for a t-SNE map."""
     (outputs,) = model.outputs(test.images, [LAYER])
     features = outputs[LAYER].reshape(len(test.images), -1)
-    folder = artifacts.features_dir("mynet")
-    about = {"title": "MyNet", "dataset": "x", "layers": [LAYER], "class_names": NAMES}
+    folder = artifacts.features_dir(live.NETWORK)
+    about = {"title": "Swift", "dataset": "x", "layers": [LAYER], "class_names": NAMES}
     artifacts.write_json(folder / "features.json", about)
     for name, values in (("labels", test.labels), ("index", np.arange(len(features))), (LAYER, features)):
         artifacts.write_array(folder / f"{name}.npy", values)
     pca, reduced = fit_pca(features, 0)
-    save(artifacts.embedding_dir("mynet", "tsne") / LAYER, Embedding("tsne", pca, reduced, reduced[:, :2]))
+    save(artifacts.embedding_dir(live.NETWORK, "tsne") / LAYER, Embedding("tsne", pca, reduced, reduced[:, :2]))
     rows = [
         {"index": row, "class": int(label), "label": NAMES[label], "x": float(x), "y": float(y)}
         for row, (label, (x, y)) in enumerate(zip(test.labels, reduced[:, :2], strict=True))
     ]
-    artifacts.write_csv(artifacts.embedding_plots_dir() / "mynet-tsne" / f"{LAYER}.csv", rows)
+    artifacts.write_csv(artifacts.embedding_plots_dir() / f"{live.NETWORK}-tsne" / f"{LAYER}.csv", rows)
 
 
 def unpacked(text: str) -> bytes:
@@ -216,7 +217,7 @@ LOOK = """async () => {
 def test_a_picture_falls_where_project_puts_it_near_the_same_pictures(page, laboratory):
     model = laboratory.small
     stored = laboratory.map
-    grid = page.evaluate(f"(({{ x, y }}) => [x, y])(DATA.maps.networks.mynet.methods.tsne['{LAYER}'])")
+    grid = page.evaluate(f"(({{ x, y }}) => [x, y])(DATA.maps.networks.{live.NETWORK}.methods.tsne['{LAYER}'])")
     points = stored.embedding.points
     for index in (5, 100, 300):  # the first is on the map
         image = load_sample()[1].images[index]

@@ -60,7 +60,7 @@ def test_every_run_has_its_settings_written_out(settings):
         "momentum": 0.0, "label_smoothing": 0.0, "flip": False, "shift": 0, "erase": 0.0, "held_out": 0.0,
     }  # fmt: skip
     assert runs["relu"].fitted(60_000).steps == 4700
-    assert runs["googlenet-report"].options == {"relu": "report"}
+    assert runs["googlenet-report"].options == {"relu": "report", "norm": "none"}
     assert (runs["relu"].seeds, runs["relu"].seeds_if_open) == (5, 10)
     assert (runs["vgg-report"].seeds, runs["vgg-report"].seeds_if_open) == (3, 3)
 

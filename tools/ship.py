@@ -2,7 +2,7 @@
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import UserError, run_command
-from cnnlab.inference.session import DEFAULT_NETWORK, Model, default_model_path
+from cnnlab.inference.session import Model, default_model_path
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
             f"{target} ships from budget quick or full, recipe modern and dataset fashion_mnist; params.yaml has "
             f"budget {settings.budget}, recipe {settings.recipe}, dataset {settings.dataset}."
         )
-    made = artifacts.onnx_path(DEFAULT_NETWORK, "int8")
+    made = artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "int8")
     model = Model.load(made)
     data = made.read_bytes()
     artifacts.write_bytes(target, data)

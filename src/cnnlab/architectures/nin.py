@@ -2,13 +2,14 @@
 
 1×1 convolutions after each convolution, and one averaged map for each class instead of linear layers. Report B's form
 for 28×28 pictures: stride one everywhere, 2×2 pooling, and a single 3×3 convolution without activation for the maps of
-the classes. Pictures of LARGE pixels a side and more are halved by the first convolution, which the report's are not:
+the classes. Pictures of LARGE_SIDE pixels and more are halved by the first convolution, which the report's are not:
 stride one would take four times as long.
 """
 
 from torch import Tensor, nn
 
 from cnnlab.models.blocks import (
+    LARGE_SIDE,
     GlobalAveragePool,
     Network,
     Probability,
@@ -17,8 +18,6 @@ from cnnlab.models.blocks import (
     activate_and_pool,
     initialise,
 )
-
-LARGE = 48  # pixels
 
 
 class Nin(Network):
@@ -35,7 +34,7 @@ class Nin(Network):
 
     def __init__(self, shape: Shape, classes: int, dropout: Probability = 0.5) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(shape[0], 96, 5, padding=2, stride=2 if max(shape[1:]) >= LARGE else 1)
+        self.conv1 = nn.Conv2d(shape[0], 96, 5, padding=2, stride=2 if max(shape[1:]) >= LARGE_SIDE else 1)
         self.mix1 = _mix(96)
         self.pool1 = activate_and_pool("relu", nn.MaxPool2d(2))
         self.conv2 = nn.Conv2d(96, 256, 3, padding=1)

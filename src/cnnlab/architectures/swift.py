@@ -8,9 +8,7 @@ all arithmetic is on maps of 14×14 and 7×7 and in that linear layer. docs/log.
 
 from torch import Tensor, nn
 
-from cnnlab.models.blocks import Network, Shape, Tap, Width
-
-LARGE = 48  # pixels a side: from here on the third convolution is pooled too
+from cnnlab.models.blocks import LARGE_SIDE, Network, Shape, Tap, Width
 
 
 class Layer(nn.Module):
@@ -34,6 +32,7 @@ class Swift(Network):
     """Three convolutions and two fully connected layers; shapes are for 1×28×28.
 
     width: channels of the first convolution. The others have 3 and 4 times as many, the first linear layer 16 times.
+    Pictures of LARGE_SIDE pixels and more are pooled after the third convolution too.
     It starts from torch's own weights, which are √6 times smaller than those for ReLUs (He et al. 2015). With batch
     normalisation their size is no part of the function, but a step turns small weights further: .947 against .943 on
     validation pictures.
@@ -45,7 +44,7 @@ class Swift(Network):
         super().__init__()
         self.layer1 = Layer(shape[0], width)
         self.layer2 = Layer(width, 3 * width)
-        self.layer3 = Layer(3 * width, 4 * width, pool=min(shape[1:]) >= LARGE)
+        self.layer3 = Layer(3 * width, 4 * width, pool=min(shape[1:]) >= LARGE_SIDE)
         self.flatten = nn.Flatten()
         self.fc1 = nn.Linear(self.flattened_size(shape), 16 * width, bias=False)
         self.bn4 = nn.BatchNorm1d(16 * width)

@@ -14,7 +14,7 @@ def features(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .npz or .parquet.")],
     model: Annotated[
         Path | None,
-        typer.Option(help="An exported features file. Default: that of mynet.", show_default=False),
+        typer.Option(help="An exported features file. Default: that of swift.", show_default=False),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures that go through the network at a time.")] = 64,
     no_invert: NoInvert = False,
@@ -30,7 +30,7 @@ def features(
     from cnnlab.inference.session import Model
 
     check_ending(output)
-    path = model or artifacts.onnx_path("mynet", "features")
+    path = model or artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "features")
     network = Model.load(path)
     shape = tap_shape(network, layer, str(path))
     found = read_inputs(network.meta, pictures, invert=not no_invert)

@@ -56,9 +56,9 @@ def predict(
 def open_model(named: Path | None, threads: int | None = None) -> "Model":
     """The network in a file, else the trained swift, else the one that ships; a line on stderr says which answers."""
     from cnnlab.core import artifacts
-    from cnnlab.inference.session import DEFAULT_NETWORK, Model, default_model_path
+    from cnnlab.inference.session import Model, default_model_path
 
-    trained = artifacts.onnx_path(DEFAULT_NETWORK)
+    trained = artifacts.onnx_path(artifacts.DEFAULT_NETWORK)
     path = named or (trained if trained.is_file() else default_model_path())
     network = Model.load(path, threads)
     typer.echo(_introduction(network, str(path)), err=True)

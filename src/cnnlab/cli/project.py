@@ -15,7 +15,7 @@ NAMED = 20  # new pictures whose names are written on the map; of more, only the
 
 def project(
     pictures: Pictures,
-    arch: Annotated[str, typer.Option(help="The network, as in params.yaml under models.")] = "mynet",
+    arch: Annotated[str, typer.Option(help="The network, as in params.yaml under models.", show_default="swift")] = "",
     layer: Annotated[
         str,
         typer.Option(
@@ -48,6 +48,7 @@ def project(
 
     if output.suffix != ".png":
         raise UserError(f"{output}: the map is drawn as a file that ends in .png.")
+    arch = arch or artifacts.DEFAULT_NETWORK
     stored = open_map(artifacts.features_dir(arch), artifacts.embedding_dir(arch, method), layer, method)
     network = Model.load(artifacts.onnx_path(arch, "features"))
     found = read_inputs(network.meta, pictures, invert=not no_invert)

@@ -42,6 +42,9 @@ def model_path(architecture: str) -> Path:
     return Path("models") / f"{architecture}.pt"
 
 
+DEFAULT_NETWORK = "swift"  # whose files are taken where none is named: the most accurate with under 3 MB in int8
+
+
 def onnx_path(architecture: str, kind: Literal["", "features", "int8"] = "") -> Path:
     """An exported file: the lean one, the one with every tap, or the quantised one."""
     return Path("models") / (f"{architecture}.{kind}.onnx" if kind else f"{architecture}.onnx")

@@ -42,9 +42,6 @@ LEAST_SHARE = 0.1  # of the side, that objects take: with less, laying a picture
 MAX_BYTES = 2**31  # a protobuf message cannot be larger
 
 
-DEFAULT_NETWORK = "swift"  # what answers where no file is named: the most accurate whose int8 file is under 3 MB
-
-
 def default_model_path() -> Path:
     """The small trained network that ships inside the package, for a `predict` before anything was trained."""
     return Path(__file__).parent.parent / "default_model.onnx"  # outside the folders that stages depend on

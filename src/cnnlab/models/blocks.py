@@ -14,6 +14,7 @@ from cnnlab.core.params import Activation, Normalisation, Pooling, Probability
 
 __all__ = [
     "ACTIVATIONS",
+    "LARGE_SIDE",
     "Activation",
     "GlobalAveragePool",
     "KernelSize",
@@ -33,6 +34,9 @@ __all__ = [
     "standardise",
     "untapped",
 ]
+
+
+LARGE_SIDE = 48  # pixels: architectures that are made for 28×28 halve pictures from here on once more
 
 
 def _odd(size: int) -> int:

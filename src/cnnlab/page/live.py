@@ -23,7 +23,7 @@ from cnnlab.inference.session import session_of
 from cnnlab.page.maps import GRID, span
 from cnnlab.vae.codec import Decoder, Encoder
 
-NETWORK = "mynet"  # the most accurate one that is small enough
+NETWORK = artifacts.DEFAULT_NETWORK
 FOLDER = Path(__file__).parent / "assets" / "runtime"
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of the npm package onnxruntime-web
 # Where it looks for its WebAssembly: an error in a script without an address, though the file is given to it.
@@ -62,6 +62,7 @@ def _network(data: bytes, test: Split, shown: list[int]) -> tuple[dict[str, Any]
     answers = [model.logits(test.images).argmax(axis=1) for model in (whole, Model.of(session_of(small, ""), NETWORK))]
     names = ("title", "class_names", "shape", "temperature", "object_share", "novelty")
     about = {
+        "name": NETWORK,
         "layers": layers,
         "channels": CHANNELS,
         "agreement": float((answers[0] == answers[1]).mean()),

@@ -24,7 +24,7 @@ const engine = (() => {
       else resolve(value);
     });
     const { network, vae } = LIVE,
-      { x, y } = DATA.maps.networks.mynet.methods.tsne[network.map.layer];
+      { x, y } = DATA.maps.networks[network.name].methods.tsne[network.map.layer];
     return call("start", {
       script: source("blob-script"),
       wasm: source("blob-wasm"),

@@ -107,7 +107,7 @@ function live() {
     ),
     calibration(),
     h("div", { class: "live-more" }, layers.box, place.box),
-    h("p", { class: "hint" }, `Weights stored in 8 bits: the same answer as models/mynet.onnx on ${percent(network.agreement, 2)} of ${whole(dataset.n_test)} test pictures.`),
+    h("p", { class: "hint" }, `Weights stored in 8 bits: the same answer as models/${network.name}.onnx on ${percent(network.agreement, 2)} of ${whole(dataset.n_test)} test pictures.`),
   );
   engine.ready().then(
     () => {
@@ -281,7 +281,7 @@ function placeMap(layer) {
   const side = 260,
     canvas = h("canvas", { width: side, height: side, role: "img", "aria-label": "The stored map" }),
     dots = h("canvas", { width: side, height: side }),
-    { x, y } = DATA.maps.networks.mynet.methods.tsne[layer];
+    { x, y } = DATA.maps.networks[LIVE.network.name].methods.tsne[layer];
   const at = (value) => 8 + (value / GRID) * (side - 16),
     within = (value) => Math.min(side - 4, Math.max(4, at(value)));
   const drawing = dots.getContext("2d"),
