@@ -36,9 +36,7 @@ STAGES = {
     "train": ["train.py", "lenet", "--act", "relu", "--pool", "max"],
     "export": ["export.py", "lenet"],
     "evaluate": ["evaluate.py", "lenet"],
-    "features": ["features.py", "lenet"],
-    "embed pca": ["embed.py", "lenet", "pca"],
-    "embed tsne": ["embed.py", "lenet", "tsne"],
+    "embed": ["embed.py", "lenet"],
 }
 
 
@@ -68,7 +66,7 @@ def main(
 
 
 def _prepare(folder: Path, pictures: int, side: int, classes: int) -> None:
-    """A data set and the settings of one run in `folder`: a tenth as many pictures to test, at most 1,000 embedded."""
+    """A data set and the settings of one run in `folder`: a sixth as many pictures to test, at most 1,000 embedded."""
     generator = np.random.default_rng(0)
     patterns = generator.integers(0, 256, (classes, 1, side, side))
     names = tuple(f"class {index}" for index in range(classes))

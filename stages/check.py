@@ -29,7 +29,7 @@ def main() -> None:
     lay(artifacts.source_path("vae"), folders[settings.vae.dataset])
     watched = sorted({str(folder) for folder in folders.values() if folder})
     own = f"DVC watches {' and '.join(watched)}" if watched else "the data sets are published ones"
-    print(f"params.yaml is right: budget {settings.budget}, recipe {settings.recipe}; {own}.")
+    print(f"params.yaml is valid: budget {settings.budget}, recipe {settings.recipe}; {own}.")
 
 
 if __name__ == "__main__":

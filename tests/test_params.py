@@ -35,7 +35,7 @@ def test_the_file_that_ships_is_right():
         ("device: auto", "device: gpu", ["device", "'gpu'", "cuda:N"]),
         ("batch_size: 128}", "batch_sise: 128}", ["batch_sise", "did you mean 'batch_size'?", "learning_rate"]),
         ("dataset: fashion_mnist", "dataset: ../mnist", ["dataset", "'../mnist'", "pattern"]),
-        ("{steps: 132, batch", "{steps: 0, batch", ["models.lenet.modern.smoke.steps", "0", "than or equal to 1"]),
+        ("{steps: 126, batch", "{steps: 0, batch", ["models.lenet.modern.smoke.steps", "0", "than or equal to 1"]),
         ("seed: 0", "seed: 0\nseed: 1", ["duplicate key"]),
         ("seed: 0", "seed: [0", ["not readable YAML"]),
         ("budget: quick", "", ["'budget' is missing"]),
@@ -90,8 +90,8 @@ def test_flags_become_options():
         params.parse_flags(["--act"])
 
 
-# Passes over the training pictures of Fashion-MNIST that each network makes, by recipe and budget: its committed figures
-# are of these. smoke trains on the sample, of 1,350 pictures or, plain, 1,500.
+# Passes over the training pictures of Fashion-MNIST that each network makes, by recipe and budget, as its committed
+# figures have them. smoke trains on the sample, of 1,350 pictures or, plain, 1,500.
 PASSES = {
     ("lenet", "modern"): (6, 7, 50), ("lenet", "plain"): (2, 6, 50),
     ("mynet", "modern"): (3, 4, 50), ("mynet", "plain"): (1, 2, 50),

@@ -217,7 +217,7 @@ def test_a_map_that_is_the_picture_is_explained_wholly_and_noise_is_not():
 
 
 def test_the_figures_of_inner_layers_are_those_of_its_maps(settings, monkeypatch):
-    monkeypatch.setattr(layers, "TRIED", ((5, 50), (10, 50)))
+    monkeypatch.setattr(layers, "TSNE_MAPS", {"tsne 5 50": (5, 50), "tsne 10 50": (10, 50)})
     where = place()
     run = replace(short(settings, "lenet-report-50", 1), run=short(settings, "relu").run)
     ((found, checkpoint),) = make(run, [0], where)

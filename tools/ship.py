@@ -1,4 +1,4 @@
-"""Refresh the network that `cnnlab predict` uses before any is trained: `make ship`, after a default `dvc repro`."""
+"""Refresh the network that `cnnlab predict` uses before any is trained: `make ship`, after a run at full scale."""
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import UserError, run_command
@@ -6,13 +6,12 @@ from cnnlab.inference.session import Model, default_model_path
 
 
 def main() -> None:
-    """Copy the int8 file of a default run; UserError after any other (smoke, another recipe or data set)."""
+    """Copy the int8 file of a run at full scale; UserError after any other (budget, recipe or data set)."""
     settings = params.load()
     target = default_model_path()
-    is_default = (settings.dataset, settings.recipe) == ("fashion_mnist", "modern") and settings.budget != "smoke"
-    if not is_default:
+    if (settings.dataset, settings.recipe, settings.budget) != ("fashion_mnist", "modern", "full"):
         raise UserError(
-            f"{target} ships from budget quick or full, recipe modern and dataset fashion_mnist; params.yaml has "
+            f"{target} ships from budget full, recipe modern and dataset fashion_mnist; params.yaml has "
             f"budget {settings.budget}, recipe {settings.recipe}, dataset {settings.dataset}."
         )
     made = artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "int8")

@@ -1,6 +1,6 @@
 """`make verify`: does the code give what is in Git?
 
-In a clean clone of HEAD, `dvc repro --dry --allow-missing` must find nothing to run, and LeNet trained afresh must give
+In a clean clone of HEAD, `dvc repro --dry --allow-missing` must find nothing to run, and LeNet, retrained, must give
 the committed figures: the same bytes on the kind of machine that made them, else an accuracy within the tolerance.
 """
 
@@ -53,7 +53,7 @@ def compare(committed: dict[Path, dict], fresh: dict[Path, dict]) -> None:
         name: abs(committed[FIGURES][name] - fresh[FIGURES][name]) for name in ("train_accuracy", "validation_accuracy")
     }
     if here == there or max(gaps.values()) > TOLERANCE:
-        sys.exit(f"LeNet trained afresh differs: {committed[FIGURES]} committed on {there}, {fresh[FIGURES]} on {here}")
+        sys.exit(f"LeNet, retrained, differs: {committed[FIGURES]} committed on {there}, {fresh[FIGURES]} on {here}")
     print(f"LeNet trained again on {here} is within {TOLERANCE} of what {there} gave: {gaps}.")
 
 

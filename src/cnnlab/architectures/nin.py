@@ -34,7 +34,7 @@ class Nin(Network):
 
     def __init__(self, shape: Shape, classes: int, dropout: Probability = 0.5) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(shape[0], 96, 5, padding=2, stride=2 if max(shape[1:]) >= LARGE_SIDE else 1)
+        self.conv1 = nn.Conv2d(shape[0], 96, 5, padding=2, stride=2 if min(shape[1:]) >= LARGE_SIDE else 1)
         self.mix1 = _mix(96)
         self.pool1 = activate_and_pool("relu", nn.MaxPool2d(2))
         self.conv2 = nn.Conv2d(96, 256, 3, padding=1)

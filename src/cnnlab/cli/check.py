@@ -14,7 +14,7 @@ def check(
 ) -> None:
     """Check params.yaml: every key, type and value, and the options of every architecture and ablation."""
     settings = load_checked(path)
-    print(f"{path} is right: budget {settings.budget}, recipe {settings.recipe}, data set {settings.dataset}.")
+    print(f"{path} is valid: budget {settings.budget}, recipe {settings.recipe}, data set {settings.dataset}.")
 
 
 def load_checked(path: Path) -> "Params":

@@ -23,7 +23,7 @@ def export(
         str, typer.Option(metavar="float32|float16|int8", help="float16: weights of half the bytes.")
     ] = "float32",
     softmax: Annotated[bool, typer.Option("--softmax", help="Calibrated probabilities, not logits.")] = False,
-    opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13, the lowest that does.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13, the lowest that works.")] = None,
     webgpu: Annotated[
         bool, typer.Option("--webgpu", help="Channels in fours: onnxruntime-web's WebGPU miscomputes others.")
     ] = False,

@@ -21,7 +21,7 @@ def features(
 ) -> None:
     """Write a layer's output for each picture.
 
-    Files that cannot be read are named, the others are done, and the exit code is 1.
+    Unreadable files are listed and the rest are processed; the exit code is then 1.
     """
     from cnnlab.cli.inputs import read_inputs
     from cnnlab.core import artifacts

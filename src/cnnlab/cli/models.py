@@ -10,7 +10,13 @@ def models(
     shape: Annotated[str, typer.Option(help="A picture's channels x height x width.")] = "1x28x28",
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
 ) -> None:
-    """List the architectures with their parameters and their multiply-adds for one picture."""
+    """List the architectures with their parameters and their multiply-adds for one picture.
+
+    Options are those of ./params.yaml; without one, each architecture's own defaults.
+    """
+    from pathlib import Path
+
+    from cnnlab.core import params
     from cnnlab.core.errors import UserError
     from cnnlab.models import check_name
 
@@ -22,4 +28,6 @@ def models(
         check_name(layers)  # before torch is imported
     from cnnlab.models.summary import render_models
 
-    print(render_models((channels, height, width), classes, layers=layers or None))
+    settings = params.load() if Path("params.yaml").exists() else None
+    options = {name: settings.options(name) for name in settings.models} if settings else {}
+    print(render_models((channels, height, width), classes, options, layers or None))

@@ -28,7 +28,7 @@ def predict(
 ) -> None:
     """Show the likeliest classes of each picture, with calibrated probabilities.
 
-    Files that cannot be read are named with the reason, the others are done, and the exit code is 1.
+    Unreadable files are listed with the reason and the rest are processed; the exit code is then 1.
     """
     from itertools import islice
 

@@ -33,7 +33,7 @@ def project(
 ) -> None:
     """Place pictures on a map that `dvc repro` made, and name the test pictures near them. The map stays as it is.
 
-    Files that cannot be read are named, the others are done, and the exit code is 1.
+    Unreadable files are listed and the rest are processed; the exit code is then 1.
     """
     import numpy as np
 

@@ -15,7 +15,7 @@ def reconstruct(
 ) -> None:
     """Encode pictures with the VAE, decode their codes, and draw each above its reconstruction.
 
-    Files that cannot be read are named, the others are done, and the exit code is 1.
+    Unreadable files are listed and the rest are processed; the exit code is then 1.
     """
     from cnnlab.cli.inputs import read_inputs
     from cnnlab.cli.sheets import write_sheet

@@ -15,7 +15,7 @@ def serve(
     max_bytes: Annotated[int, typer.Option(min=1, help="The largest picture, in bytes.")] = 10_000_000,
     rate: Annotated[float, typer.Option(min=1, help="The most requests a second.")] = 1000,
 ) -> None:
-    """Serve report/index.html and POST /predict on localhost. Needs the extra: pip install "cnnlab[serve]".
+    """Serve report/index.html and POST /predict on localhost. Needs the extra `serve` (docs/page.md).
 
     Send the bytes of one picture: curl --data-binary @shoe.jpg http://127.0.0.1:8000/predict
     """
@@ -30,7 +30,7 @@ def serve(
 
         from cnnlab.cli.server import Limits, application
     except ModuleNotFoundError as error:
-        raise UserError(f'{error.name} is not installed: `pip install "cnnlab[serve]"`.') from None
+        raise UserError(f'{error.name} is not installed: in a clone, `pip install -e ".[serve]"`.') from None
     page = artifacts.report_path()
     network = open_model(model, threads=1)
     app = application(network, page.read_bytes() if page.is_file() else None, Limits(max_bytes, rate))

@@ -9,9 +9,9 @@ def study(
     runs: Annotated[
         str, typer.Option(help="Runs of params.yaml, separated by commas.", show_default="all of them, in their order")
     ] = "",
-    minutes: Annotated[float, typer.Option(min=0, help="Stop after so many; 0: when all is done.")] = 0.0,
+    minutes: Annotated[float, typer.Option(min=0, help="Stop after this many minutes; 0 means no limit.")] = 0.0,
     findings: Annotated[
-        bool, typer.Option("--findings", help="Make no run: only write docs/findings.md from the records.")
+        bool, typer.Option("--findings", help="Only write docs/findings.md from the records; start no runs.")
     ] = False,
     device: Annotated[str, typer.Option(help="As in params.yaml: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
@@ -19,7 +19,7 @@ def study(
     docs/findings.md from all of them.
 
     What has a record is not made again, and unfinished training continues from its checkpoint. So you can stop it at
-    any time (Ctrl-C) and go on with the same command, on another machine too: commit study/ and take it along.
+    any time (Ctrl-C) and go on with the same command, on another machine too: commit study/ and pull it there.
     """
     from cnnlab.core import artifacts, params
     from cnnlab.study import findings as page

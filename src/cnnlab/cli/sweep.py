@@ -16,7 +16,7 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="STAGE", help="A stage to run. Default: the measurements that the settings change."),
     ] = None,
-    name: Annotated[str, typer.Option(help="How the experiments' names begin.")] = "sweep",
+    name: Annotated[str, typer.Option(help="Prefix of the experiments' names.")] = "sweep",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes here. Default: one for each GPU, else for each core.")
     ] = None,
@@ -42,7 +42,9 @@ def sweep(
     try:
         import distributed  # noqa: F401
     except ModuleNotFoundError:
-        raise UserError("The sweep runs on Dask, which is not installed: pip install 'cnnlab[sweep]'.") from None
+        raise UserError(
+            "The sweep runs on Dask, which is not installed: in a clone, `pip install -e '.[sweep]'`."
+        ) from None
     from cnnlab.cli.check import load_checked
     from cnnlab.sweep.run import Options, run_sweep
 

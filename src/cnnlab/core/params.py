@@ -75,10 +75,14 @@ class Length(Block):
         return self.model_copy(update=changes)
 
 
-def steps_in_pass(pictures: int, batch_size: int) -> int:
-    """Batches in a pass; a last one of a single picture is left out, as batch normalisation needs two."""
+def steps_in_pass(pictures: int, batch_size: int, processes: int = 1) -> int:
+    """Batches in a pass; a last one of less than a quarter of the others is left out, another one in each pass.
+
+    A few pictures' means and deviations disturb batch normalisation (docs/log.md), and a single one has no deviation.
+    """
     whole, rest = divmod(pictures, batch_size)
-    return whole + (rest >= 2)
+    least = max(2 * processes, batch_size / 4 if whole else 0)
+    return whole + (rest >= least)
 
 
 class Run(Length):
@@ -391,7 +395,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not readable YAML: {error}.") from None
     if len(text) > MAX_LENGTH:
-        raise UserError(f"{path} is over {MAX_LENGTH:,} characters: that is no file of settings.")
+        raise UserError(f"{path} is over {MAX_LENGTH:,} characters: that is not a settings file.")
     raw = _parse(text, str(path))
     try:
         return Params.model_validate(raw)

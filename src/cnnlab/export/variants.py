@@ -1,6 +1,6 @@
 """Other forms of an exported classifier, for programs that want another input, output, number type or opset.
 
-They are made from the files that the stage `export` left, by rewriting the graph: no torch, no training pictures.
+They are made from the files that the stage `export` left, by rewriting the graph; nothing is trained.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def make_variant(base: bytes, name: str, wanted: Variant, images: np.ndarray) ->
             value.type.tensor_type.shape.dim[0].dim_value = wanted.batch
     del graph.value_info[:]
     if wanted.opset is not None:
-        _set_opset(model, wanted)
+        _set_opset(model, wanted.opset)
     data = stamp(model, original.meta | {"precision": wanted.precision})
     _check(original, data, wanted, images)
     return data
@@ -149,9 +149,8 @@ def _give_probabilities(graph: onnx.GraphProto, temperature: float) -> None:
     graph.output[0].name = "probabilities"
 
 
-def _set_opset(model: onnx.ModelProto, wanted: Variant) -> None:
+def _set_opset(model: onnx.ModelProto, opset: int) -> None:
     newest = onnx.defs.onnx_opset_version()
-    opset = wanted.opset or newest
     if not OLDEST_OPSET <= opset <= newest:
         raise UserError(f"--opset is {opset}: it lies between {OLDEST_OPSET} and {newest}.")
     if not declare_opset(model, opset):

@@ -201,8 +201,8 @@ def standardise(network: nn.Module, pictures: Tensor) -> None:
     """Scale and shift every convolution and linear layer: over the pictures, each output has mean 0 and deviation 1.
 
     Salimans and Kingma 2016, "Weight normalization", section 3. ReLUs' outputs are positive, so without normalisation
-    the outputs of a deep network differ less and less from one picture to the next: on few pictures NiN and GoogLeNet
-    did not start to learn (docs/log.md). pictures: normalised float [n, c, h, w].
+    the outputs of a deep network differ less and less from one picture to the next. NiN and VGG gain from it
+    (docs/log.md). pictures: normalised float [n, c, h, w].
     """
 
     def rescale(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

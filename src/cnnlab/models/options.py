@@ -1,4 +1,4 @@
-"""The options of every network and ablation in params.yaml, checked by the architectures that take them."""
+"""The options of every network, ablation and run of the study in params.yaml, checked by the architectures."""
 
 from cnnlab.core.params import Params
 from cnnlab.models import check_options
@@ -12,3 +12,5 @@ def check_all(settings: Params) -> None:
         check_options(name, baseline.options)
     for ablation in settings.ablations.values():
         check_options(ablation.baseline, ablation.change)
+    for run in settings.study.runs.values():
+        check_options(run.network, settings.study.options[run.network] | run.change)

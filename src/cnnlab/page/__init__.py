@@ -1,2 +1,2 @@
 """The page that shows everything: `sources` reads what Git holds, `assemble` picks what belongs to the settings,
-`page` puts it into one self-contained file. Never imports torch."""
+`render` puts it into one self-contained file. Never imports torch."""

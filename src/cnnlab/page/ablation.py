@@ -4,9 +4,10 @@ from typing import Any
 
 from cnnlab.core.params import Params
 from cnnlab.page.sources import Ablation, Figures, Row
+from cnnlab.study.table import GROUPS
 
 TEXT = ("name", "baseline", "change", "rate")
-PREFIX = {"usual": "", "own best": "fair_"}
+PREFIX = {rate: prefix for prefix, rate in GROUPS.items()}
 
 
 def ablation(found: Ablation, settings: Params) -> list[dict[str, Any]]:

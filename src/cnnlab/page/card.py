@@ -29,7 +29,7 @@ def model_card(
     name, classes = meta["architecture"], meta["class_names"]
     channels, height, width = meta["shape"]
     sections = [
-        f"# {meta['title']}\n\nWritten by the stage `page` from the exported files; not to be edited.",
+        f"# {meta['title']}\n\nWritten by the stage `page` from the exported files; do not edit.",
         _table(
             "Use",
             {
@@ -86,7 +86,7 @@ def _size(figures: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tested(figures: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, str]:
-    """The test figures first: they are what to expect of new pictures. Nothing was chosen by them."""
+    """The test figures first: they are what to expect of new pictures. The code chooses nothing by them."""
     if not test:
         return {"test set": "not measured yet"}
     low, high = (f"{test[f'accuracy_95_{end}']:.4f}" for end in ("low", "high"))

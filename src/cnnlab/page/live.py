@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnlab.core import artifacts
-from cnnlab.core.datasets import Split
+from cnnlab.core.datasets import Split, load_split
 from cnnlab.embedding.stored import StoredMap, open_map
 from cnnlab.embedding.tsne import LEAST, PLACE_PERPLEXITY, fitting_perplexity
 from cnnlab.inference import Model
 from cnnlab.inference.session import session_of
 from cnnlab.page.maps import GRID, span
 from cnnlab.vae.codec import Decoder, Encoder
+from cnnlab.vae.measure import kl_by_dimension
 
 NETWORK = artifacts.DEFAULT_NETWORK
 FOLDER = Path(__file__).parent / "assets" / "runtime"
@@ -96,12 +97,10 @@ def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
     if not all(path.is_file() for path in paths):
         return {}, {}
     encoder, decoder = Encoder.load(paths[0], threads=1), Decoder.load(paths[1], threads=1)
-    test = Split(
-        *(artifacts.read_array(artifacts.dataset_dir("vae") / "test" / f"{n}.npy") for n in ("images", "labels"))
-    )
+    test = load_split("vae", "test")
     chosen = first_of_each(test.labels, PICTURES)[:MOST_PICTURES]
     mean, logvar = encoder.codes(np.array(test.images[:2000]))
-    kl = 0.5 * (np.exp(logvar) + mean**2 - 1 - logvar).mean(axis=0)
+    kl = kl_by_dimension(mean, logvar)
     codes, _ = encoder.codes(np.array(test.images[chosen]))
     about = {
         "shape": decoder.meta["shape"],

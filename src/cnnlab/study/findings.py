@@ -136,7 +136,7 @@ def run_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
         figures = row["figures"]
         cells = [spread(figures[name]).split(" (n")[0] if name in figures else "" for name in FIGURES]
         if not row["n"]:
-            cells[0] = f"not run: about {row['missing_seconds'] / 3600:.1f} hours"
+            cells[0] = f"not run: about {row['missing_seconds'] / 60:,.0f} minutes"
         rate, epochs = (f"{row[key]:g}" if row[key] else "" for key in ("rate", "epochs"))
         lines.append(f"| `{row['run']}` | {epochs} | {rate} | {row['n']} of {row['planned']} | {' | '.join(cells)} |")
     return lines
@@ -160,7 +160,7 @@ PAGE = """# The reports' claims, tested
 [reports.md](reports.md) describes the two reports and numbers their claims. This page tests {count} of them with the
 study's long runs, and two more with a measurement of speeds. `params.yaml` declares the runs under `study:`, the
 folder `study/` has one record for each run and seed, and `cnnlab study` makes what is missing and writes this page.
-The small ablation of `dvc repro` is another thing: a first look at your own settings, which proves nothing.
+The small ablation of `dvc repro` is separate: a first look at your own settings, which proves nothing.
 
 How to read the figures:
 
@@ -173,11 +173,11 @@ How to read the figures:
   second.
 - The gap is training accuracy minus test accuracy, both in evaluation mode at the end.
 - A claim *holds* if the interval lies beyond the threshold. It is *refuted* if the interval lies on the other side, or
-  passes the threshold by less than a margin: half a point for a claim that names no threshold of its own. Otherwise it
-  is *open*.
+  passes the threshold by less than a margin: half a point of accuracy, none for shares, for ratios and for claims that
+  name a band. Otherwise it is *open*.
 - The p-value decides, not the interval shown: it is corrected for the number of claims (Holm, over the whole list,
   whether run or not) and for the number of looks. Two looks are planned, after 5 seeds and, if the claim is still open,
-  after 10 (Pocock); runs of hours have one look, after 3. Between looks there is no verdict.
+  after 10 (Pocock); runs of hours have one look, after 3. Seeds beyond a look do not count before the next one.
 - Networks of report B are judged by its own recipe: plain SGD at a constant rate, Xavier weights, batches of 256, all
   60,000 training pictures. Its rates for VGG, NiN, GoogLeNet and ResNet are not known; ours is 0.1.
 

@@ -14,10 +14,9 @@ from cnnlab.embedding.pca import fit_pca
 from cnnlab.embedding.tsne import fit_tsne
 from cnnlab.models.blocks import embed_layers
 from cnnlab.models.classifier import Classifier
+from cnnlab.study.records import TSNE_MAPS
 
 MAPPED = 1000  # test pictures on a map, drawn with seed 0: the same for every network
-USUAL = (30, 500)  # t-SNE's perplexity and its iterations after the early exaggeration
-TRIED = (USUAL, (5, 500), (100, 500), (30, 250), (30, 1000), (30, 2000), (100, 2000))
 OUTLINED = 500  # test pictures, the first ones
 
 
@@ -25,7 +24,7 @@ OUTLINED = 500  # test pictures, the first ones
 def map_figures(classifier: Classifier, test: Split, device: torch.device, mapped: int = MAPPED) -> dict[str, Any]:
     """The 10-NN accuracy and each class's silhouette on maps of three layers, by PCA and by several t-SNEs.
 
-    Keys are LAYER, then "pca" or "tsne PERPLEXITY ITERATIONS".
+    Keys are LAYER, then "pca" or a name of records.TSNE_MAPS.
     """
     chosen = features.choose(test.labels, mapped, 0)
     outputs = classifier.taps(torch.tensor(test.images[chosen], device=device))
@@ -35,9 +34,8 @@ def map_figures(classifier: Classifier, test: Split, device: torch.device, mappe
         rows = outputs[layer].flatten(1).float().cpu().numpy()
         reduced = fit_pca(rows, 0)[1]
         maps = {"pca": reduced[:, :2]}
-        for perplexity, iterations in TRIED:
-            points, _ = fit_tsne(reduced, perplexity=perplexity, iterations=iterations, seed=0)
-            maps[f"tsne {perplexity} {iterations}"] = points
+        for name, (perplexity, iterations) in TSNE_MAPS.items():
+            maps[name], _ = fit_tsne(reduced, perplexity=perplexity, iterations=iterations, seed=0)
         found[layer] = {name: _quality(rows, points, labels, names) for name, points in maps.items()}
     return found
 

@@ -14,6 +14,12 @@ from cnnlab.core.errors import UserError
 from cnnlab.study.plan import Planned
 
 Record = dict[str, Any]
+USUAL_MAP = "tsne 30 500"
+# Maps of an inner layer by t-SNE in a record: perplexity, and iterations after the early exaggeration.
+TSNE_MAPS = {
+    f"tsne {perplexity} {iterations}": (perplexity, iterations)
+    for perplexity, iterations in ((30, 500), (5, 500), (100, 500), (30, 250), (30, 1000), (30, 2000), (100, 2000))
+}
 TAIL = 5  # epochs whose mean stands beside the last: a constant rate makes single epochs jump
 
 

@@ -11,8 +11,10 @@ from torch import nn
 
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import Precision, Protocol
+from cnnlab.core.split import choose
 from cnnlab.models.classifier import Classifier
 from cnnlab.study.statistics import mean_and_spread
+from cnnlab.study.table import GROUPS
 from cnnlab.training import graph
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_seeds
@@ -72,7 +74,7 @@ class VariantRuns:
     def curves(self) -> list[dict[str, Any]]:
         """A row for each group, seed and point of the curve."""
         return [
-            {"rate": "own best" if prefix else "usual", "seed": run.seed, **row}
+            {"rate": GROUPS[prefix], "seed": run.seed, **row}
             for prefix, group in self.groups.items()
             for run in group
             for row in run.rows
@@ -123,7 +125,10 @@ def _measured(trained: Trained[Classifier], setting: Setting, test: Split) -> Se
     loss, hits = measure_test(trained.module, test, setting.device)
     figures |= {"test_loss": loss, "test_accuracy": float(hits.mean())}
     figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
-    figures |= dead_rectifiers(trained.module, setting.train.images[:DEAD_SAMPLE], setting.device)
+    some = choose(
+        np.random.Generator(np.random.PCG64(0)), len(setting.train.labels), DEAD_SAMPLE
+    )  # in any order of classes
+    figures |= dead_rectifiers(trained.module, setting.train.images[np.sort(some)], setting.device)
     used, progress = trained.module.meta["settings"]["learning_rate"], trained.progress
     return SeedRun(trained.meta["seed"], used, progress.rows, figures, hits, trained.checkpoint, progress.timing())
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from cnnlab.core import errors
 from cnnlab.core.errors import UserError
 from cnnlab.core.params import Precision
 
@@ -184,8 +185,7 @@ def room_for(what: str) -> Iterator[None]:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether it says that memory ran out: of a GPU, in one of its libraries' own allocations, or of the CPU."""
-    signs = ("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator", "not enough memory")
-    if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs):
+    if isinstance(error, torch.OutOfMemoryError) or errors.out_of_memory(error):
         return True
     before = error.__context__  # an interrupted capture of a CUDA graph reports itself, not what interrupted it
     return isinstance(before, RuntimeError) and out_of_memory(before)

@@ -51,7 +51,7 @@ class GraphSteps:
         """Warm up and record, before the clock of the first step; weights, statistics and draws stay as they were."""
         job = self.branches[0].job
         rest = len(job.train[0]) % job.plan.batch_size
-        is_used = job.steps_per_epoch * job.plan.batch_size > len(job.train[0])  # a rest of one picture is left out
+        is_used = job.steps_per_epoch * job.plan.batch_size > len(job.train[0])  # a small rest is left out
         sizes = [size for size in (job.plan.batch_size, rest) if size <= len(job.train[0])]
         for size in sizes if is_used else sizes[:1]:
             for branch in self.branches:

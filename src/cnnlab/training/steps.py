@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Recipe
+from cnnlab.core.params import Recipe, steps_in_pass
 from cnnlab.training import parallel
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import Multiplied
@@ -120,9 +120,8 @@ class Outcome:
 
 
 def steps_in_epoch(pictures: int, batch_size: int) -> int:
-    """Batches in an epoch; a last one of a single picture (a process) is left out: batch normalisation can't use it."""
-    whole, rest = divmod(pictures, batch_size)
-    return whole + (rest >= 2 * parallel.processes())
+    """Batches in an epoch, with as many processes as train now."""
+    return steps_in_pass(pictures, batch_size, parallel.processes())
 
 
 def derive_seed(seed: int, purpose: str, index: int) -> int:

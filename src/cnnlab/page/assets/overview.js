@@ -34,7 +34,7 @@ function masthead() {
     .append(
       `${listed(networks.map((n) => n.title)) || "No network"}, trained on the ${whole(dataset.n_train)} training pictures of ${datasetName} `,
       `(${plural(dataset.class_names.length, "class", "classes")}) with budget ${settings.budget} and recipe ${settings.recipe}, ${seedText}. `,
-      `Each network was exported to ONNX and measured on ${whole(dataset.n_test)} test pictures. No choice was made on the test pictures.`,
+      `Each network was exported to ONNX and measured on ${whole(dataset.n_test)} test pictures. The code makes no choice by the test pictures.`,
     );
   const cells = [];
   if (best)
