@@ -43,7 +43,7 @@ SWIFT = Run(
     steps=1, batch_size=256, learning_rate=0.3, momentum=0.9, weight_decay=0.0005, label_smoothing=0.1, flip=True
 )
 RECIPES = {
-    "94": Recipe("swift", {"width": 16}, 16, SWIFT),
+    "94": Recipe("swift", {"width": 16}, 24, SWIFT),
     "95": Recipe("swift", {"width": 24}, 60, SWIFT.model_copy(update={"shift": 1, "erase": 0.25})),
 }
 

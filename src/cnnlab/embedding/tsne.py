@@ -3,7 +3,7 @@
 Their advice (Nature Communications 10:5416): start from the first two principal components, scaled down; exaggerate
 the attraction twelvefold at first; and let the learning rate grow with the number of points n, as n/12. The rate
 here is n divided by the exaggeration in force, so n/12 while it lasts and n afterwards (Belkina et al. 2019, Nature
-Communications 10:5415; docs/embeddings.md has what the second half gains). The same settings give the same points to
+Communications 10:5415). The same settings give the same points to
 the last bit, with any number of threads: the neighbours are searched exactly, not by a random forest of trees.
 """
 
@@ -16,7 +16,7 @@ EXAGGERATION = 12.0  # of the attraction, at first
 START_SCALE = 1e-4  # standard deviation of the first coordinate of the start
 # From this many points on, threads gain more than they cost; and the interpolated gradient (Linderman et al. 2019) is
 # cheaper than Barnes and Hut's while the map is small. Later its grid grows with the map, and it is neither cheap nor
-# exact. The early exaggeration of so many points may be shorter too (docs/embeddings.md).
+# exact. The early exaggeration of so many points may be shorter too (docs/log.md).
 MANY = 4000
 EARLY_FEW, EARLY_MANY = 250, 200  # iterations with the exaggeration
 LEAST = 5  # pictures: of fewer, each one's neighbours are all the others

@@ -1,6 +1,6 @@
 """Rewriting of an exported graph: the same values from operations that onnxruntime's CPU kernels do faster.
 
-What each is worth is measured by benchmarks/inference.py.
+benchmarks/inference.py measures whole files against torch; docs/deploy.md has the figures.
 """
 
 import numpy as np
