@@ -56,7 +56,7 @@ class Bucket:
 
 
 def application(model: Model, page: bytes | None, limits: Limits) -> Starlette:
-    """GET / gives the page, POST /predict answers one picture; an error is JSON with one sentence, but for a foreign host name."""
+    """GET / gives the page, POST /predict answers one picture; errors of ours are JSON with one sentence."""
     workers = ThreadPoolExecutor(available_cores(), thread_name_prefix="predict")
     bucket = Bucket(limits.rate)
     waiting = 0
