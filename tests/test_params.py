@@ -47,11 +47,15 @@ def test_the_file_that_ships_is_right():
         ("change: {act: tanh}", "change: {}", ["'tanh'", "changes 0 options", "a baseline's own entry"]),
         ("  mynet: {baseline: mynet, change: {}}\n", "", ["'mynet-plain'", "'mynet', which has no entry of its own"]),
         (
-            "batch_size: 128, seeds: 2}",
-            "batch_size: 128, seeds: 0}",
+            "batch_size: 128\n      seeds: 2",
+            "batch_size: 128\n      seeds: 0",
             ["baselines.lenet.quick.seeds", "0", "than or equal to 2"],
         ),
-        ("batch_size: 128, seeds: 2}", "batch_size: 128, seds: 2}", ["'baselines.lenet.quick.seds'", "'seeds'"]),
+        (
+            "batch_size: 128\n      seeds: 2",
+            "batch_size: 128\n      seds: 2",
+            ["'baselines.lenet.quick.seds'", "'seeds'"],
+        ),
     ],
 )
 def test_a_fault_names_key_value_and_what_is_allowed(tmp_path, old, new, told):
