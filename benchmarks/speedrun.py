@@ -84,7 +84,7 @@ def main(
             continue
         begun = time.perf_counter()
         classifier = _train(recipe, train, seed, place)
-        hits = _answers(classifier, test.images, recipe.mirrored, place) == torch.from_numpy(test.labels)
+        hits = _answers(classifier, test.images, recipe.mirrored, place) == torch.tensor(test.labels)
         seconds = time.perf_counter() - begun
         found[str(seed)] = {"accuracy": hits.float().mean().item(), "seconds": round(seconds, 2)}
         artifacts.write_text(output, json.dumps(table, indent=1) + "\n")
@@ -111,7 +111,7 @@ def _answers(classifier: Classifier, images: Any, mirrored: bool, place: torch.d
     """The class of each picture; mirrored: of the mean logits of the picture and its mirror image."""
     answers = []
     for start in range(0, len(images), EVALUATION_BATCH):
-        batch = torch.from_numpy(images[start : start + EVALUATION_BATCH]).to(place)
+        batch = torch.tensor(images[start : start + EVALUATION_BATCH], device=place)
         logits = classifier(batch)
         if mirrored:
             logits = logits + classifier(batch.flip(3))
