@@ -549,6 +549,25 @@ def test_an_unknown_data_set_is_refused_with_the_known_ones():
         fetch.fetch("fashion_mnits", FOLDER, budget="quick", seed=0)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("  dataset: same", "  dataset: sam", "vae.dataset 'sam' is not a known data set. Did you mean 'same'?"),
+        ("  dataset: fashion_mnist\n", "  dataset: mnits\n", "study.dataset 'mnits' is not a known data set."),
+        ("googlenet: {relu: all, norm: none}", "googlenet: {relu: al, norm: none}", "option 'relu' is 'al'"),
+        ("relu: {network: lenet, change: {act: relu}", "relu: {network: lenet, change: {act: rely}", "'act' is 'rely'"),
+    ],
+)
+def test_check_finds_what_only_the_vae_or_the_study_would_meet(tmp_path, monkeypatch, before, after, told):
+    text = (Path(__file__).parent.parent / "params.yaml").read_text()
+    assert text.count(before) == 1
+    (tmp_path / "params.yaml").write_text(text.replace(before, after))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        check.check()
+    assert told in str(error.value)
+
+
 @pytest.mark.parametrize("key", ["dataset", "vae.dataset"])
 @pytest.mark.parametrize("command", ["check", "stage"])
 def test_an_unknown_data_set_is_refused_before_any_work(tiny, monkeypatch, capsys, key, command):
