@@ -110,7 +110,7 @@ def find(
     for claim in claims:
         p_holds, p_refuted = raw[claim.name]
         verdict: Verdict = "open"
-        if not all(records.get(run) for run in claim.runs):
+        if not looks[claim.name]:
             verdict = "not run"
         elif adjusted[claim.name] < LEVEL:
             verdict = "holds" if p_holds <= p_refuted else "refuted"

@@ -174,7 +174,8 @@ How to read the figures:
 - The gap is training accuracy minus test accuracy, both in evaluation mode at the end.
 - A claim *holds* if the interval lies beyond the threshold. It is *refuted* if the interval lies on the other side, or
   passes the threshold by less than a margin: half a point of accuracy, none for shares, for ratios and for claims that
-  name a band. Otherwise it is *open*.
+  name a band. Otherwise it is *open*. Until its planned seeds
+  are complete it counts as *not run*.
 - The p-value decides, not the interval shown: it is corrected for the number of claims (Holm, over the whole list,
   whether run or not) and for the number of looks. Two looks are planned, after 5 seeds and, if the claim is still open,
   after 10 (Pocock); runs of hours have one look, after 3. Seeds beyond a look do not count before the next one.
