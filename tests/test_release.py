@@ -37,9 +37,10 @@ def test_the_network_in_the_package_is_as_accurate_as_it_says_and_small():
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch) -> Path:
-    """A folder with the default settings, a trained network, and a place to ship it to."""
+    """A folder with the settings of full scale, a trained network, and a place to ship it to."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("\nbudget: quick", "\nbudget: full"))
     shipped = default_model_path().read_bytes()
     (tmp_path / "models").mkdir()
     artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "int8").write_bytes(shipped)
@@ -47,19 +48,19 @@ def settings(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_shipping_copies_the_network_of_a_default_run(settings, capsys):
+def test_shipping_copies_the_network_of_a_run_at_full_scale(settings, capsys):
     ship.main()
     assert (settings / "package.onnx").read_bytes() == default_model_path().read_bytes()
     assert "validation accuracy 0.9" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("budget: quick", "budget: smoke"), ("\ndataset: fashion_mnist", "\ndataset: folder")]
+    ("old", "new"), [("\nbudget: full", "\nbudget: quick"), ("\ndataset: fashion_mnist", "\ndataset: folder")]
 )
 def test_another_run_and_a_broken_file_are_not_shipped(settings, old, new):
     text = (settings / "params.yaml").read_text()
     (settings / "params.yaml").write_text(text.replace(old, new))
-    with pytest.raises(UserError, match="ships from budget quick or full"):
+    with pytest.raises(UserError, match="ships from budget full"):
         ship.main()
     (settings / "params.yaml").write_text(text)
     artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "int8").write_bytes(b"broken")

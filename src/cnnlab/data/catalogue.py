@@ -156,7 +156,6 @@ def check_name(name: str, known: Sequence[str] | None = None, key: str = "datase
 
 
 def check_settings(settings: Params) -> None:
-    """Raise UserError where params.yaml names a data set that there is not."""
+    """Raise UserError where params.yaml names a data set that there is not, for the classifiers or for the VAE."""
     check_name(settings.dataset)
     check_name(settings.vae.dataset, ("same", *names(), FACES), "vae.dataset")
-    check_name(settings.study.dataset, key="study.dataset")
