@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import run_command
-from cnnlab.data.catalogue import check_name, check_settings
+from cnnlab.data.catalogue import check_settings
 from cnnlab.data.own import check_pictures, lay
 from cnnlab.models.options import check_all
 
@@ -23,7 +23,6 @@ def main() -> None:
         os.utime("params.yaml", (earlier, earlier))
     settings = params.load()
     check_settings(settings)
-    check_name(settings.study.dataset, key="study.dataset")
     check_all(settings)
     folders = check_pictures(settings)
     lay(artifacts.source_path(settings.dataset), folders[settings.dataset])

@@ -521,3 +521,18 @@ def test_the_plain_loop_is_left_to_every_other_device(monkeypatch):
     assert not graph.serves(torch.device("cuda", 1))  # not the present one: tune_process makes it so
     monkeypatch.setattr(parallel, "processes", lambda: 2)
     assert not graph.serves(CUDA)
+
+
+@pytest.mark.parametrize(
+    ("text", "whose"),
+    [
+        ("CUDA error: out of memory", "gpu"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "gpu"),
+        ("[enforce fail] DefaultCPUAllocator: not enough memory", "cpu"),
+        ("std::bad_alloc", "cpu"),
+    ],
+)
+def test_it_says_whose_memory_ran_out(text, whose):
+    error = RuntimeError(text)
+    assert devices.out_of_memory(error)
+    assert devices.ran_out_on(error) == whose

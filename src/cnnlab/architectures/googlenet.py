@@ -122,9 +122,8 @@ def _halve() -> nn.MaxPool2d:
 
 def _convolution(inputs: int, outputs: int, kernel_size: int, relu: bool, norm: Normalisation) -> nn.Sequential:
     """A convolution that keeps the side, and what follows it; the ReLU in place, since nothing taps inside a block."""
-    layers: list[nn.Module] = [SmallMapConv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)]
-    if norm != "none":
-        layers.append(normalise(norm, outputs, 2))
-    if relu:
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+    return nn.Sequential(
+        SmallMapConv2d(inputs, outputs, kernel_size, padding=kernel_size // 2),
+        normalise(norm, outputs, 2),
+        nn.ReLU(inplace=True) if relu else nn.Identity(),
+    )

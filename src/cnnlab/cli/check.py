@@ -20,13 +20,12 @@ def check(
 def load_checked(path: Path) -> "Params":
     """Read settings and check all of them, as the stage `check` does; UserError for the first fault."""
     from cnnlab.core import params
-    from cnnlab.data.catalogue import check_name, check_settings
+    from cnnlab.data.catalogue import check_settings
     from cnnlab.data.own import check_pictures
     from cnnlab.models.options import check_all
 
     settings = params.load(path)
     check_settings(settings)
-    check_name(settings.study.dataset, key="study.dataset")
     check_all(settings)
     check_pictures(settings)
     return settings

@@ -13,15 +13,7 @@ from typing import Any, NoReturn
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 NO_MEMORY = "this needs more memory than there is."
 # How torch and onnxruntime report that memory ran out: each by an exception of its own kind.
-ALLOCATION_FAILED = (
-    "DefaultCPUAllocator",
-    "not enough memory",
-    "bad allocation",
-    "bad_alloc",
-    "Failed to allocate",
-    "out of memory",
-    "ALLOC_FAILED",
-)
+ALLOCATION_FAILED = ("DefaultCPUAllocator", "not enough memory", "bad allocation", "bad_alloc", "Failed to allocate")
 
 
 class UserError(Exception):

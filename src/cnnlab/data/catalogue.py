@@ -156,6 +156,12 @@ def check_name(name: str, known: Sequence[str] | None = None, key: str = "datase
 
 
 def check_settings(settings: Params) -> None:
-    """Raise UserError where params.yaml names a data set that there is not, for the classifiers or for the VAE."""
+    """Raise UserError where params.yaml names a data set that there is not: the classifiers', VAE's or study's."""
     check_name(settings.dataset)
+    check_vae_dataset(settings)
+    check_name(settings.study.dataset, key="study.dataset")
+
+
+def check_vae_dataset(settings: Params) -> None:
+    """Raise UserError where the VAE's data set is one that there is not."""
     check_name(settings.vae.dataset, ("same", *names(), FACES), "vae.dataset")

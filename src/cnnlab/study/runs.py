@@ -125,10 +125,9 @@ def _measured(trained: Trained[Classifier], setting: Setting, test: Split) -> Se
     loss, hits = measure_test(trained.module, test, setting.device)
     figures |= {"test_loss": loss, "test_accuracy": float(hits.mean())}
     figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
-    some = choose(
-        np.random.Generator(np.random.PCG64(0)), len(setting.train.labels), DEAD_SAMPLE
-    )  # in any order of classes
-    figures |= dead_rectifiers(trained.module, setting.train.images[np.sort(some)], setting.device)
+    generator = np.random.Generator(np.random.PCG64(0))  # drawn, as own pictures lie class by class
+    some = np.sort(choose(generator, len(setting.train.labels), DEAD_SAMPLE))
+    figures |= dead_rectifiers(trained.module, setting.train.images[some], setting.device)
     used, progress = trained.module.meta["settings"]["learning_rate"], trained.progress
     return SeedRun(trained.meta["seed"], used, progress.rows, figures, hits, trained.checkpoint, progress.timing())
 

@@ -172,6 +172,9 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
+GPU_ALLOCATION_FAILED = ("out of memory", "ALLOC_FAILED")  # as CUDA and its libraries report it
+
+
 @contextmanager
 def room_for(what: str) -> Iterator[None]:
     """UserError where memory does not hold what the block, or a function so decorated, puts there."""
@@ -185,7 +188,8 @@ def room_for(what: str) -> Iterator[None]:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether it says that memory ran out: of a GPU, in one of its libraries' own allocations, or of the CPU."""
-    if isinstance(error, torch.OutOfMemoryError) or errors.out_of_memory(error):
+    on_gpu = isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in GPU_ALLOCATION_FAILED)
+    if on_gpu or errors.out_of_memory(error):
         return True
     before = error.__context__  # an interrupted capture of a CUDA graph reports itself, not what interrupted it
     return isinstance(before, RuntimeError) and out_of_memory(before)
@@ -193,7 +197,7 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 def ran_out_on(error: RuntimeError) -> str:
     """Whose memory ran out, a key of MEMORY and ADVICE."""
-    return "cpu" if "CPU" in str(error) else "gpu"
+    return "cpu" if errors.out_of_memory(error) else "gpu"
 
 
 def describe(device: torch.device) -> str:

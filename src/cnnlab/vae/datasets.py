@@ -13,7 +13,7 @@ from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
 from cnnlab.core.params import Params
 from cnnlab.core.text import printable
-from cnnlab.data.catalogue import FACES, check_settings
+from cnnlab.data.catalogue import FACES, check_vae_dataset
 from cnnlab.data.fetch import Fetched, fetch
 from cnnlab.data.files import walk
 from cnnlab.data.folder import unreadable
@@ -31,7 +31,7 @@ def obtain(settings: Params) -> Fetched:
 
     The classifiers' data set is read from data/; any other is fetched. Raises UserError if that fails.
     """
-    check_settings(settings)
+    check_vae_dataset(settings)
     wanted = settings.vae_dataset
     if wanted == settings.dataset:
         info = datasets.load_info(wanted)
