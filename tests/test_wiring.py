@@ -103,6 +103,11 @@ def keys(block: object, path: str = "") -> dict[str, str]:
     return found
 
 
+def test_the_lock_has_no_stage_that_the_pipeline_lacks():
+    locked = YAML(typ="safe").load((ROOT / "dvc.lock").read_text())["stages"]
+    assert not set(locked) - set(pipeline())
+
+
 def test_no_setting_has_a_name_that_dvc_ignores():
     # DVC's run-cache drops parameters called size or nfiles, at any depth (its issue 10296): a change would do nothing.
     settings = YAML(typ="safe").load((ROOT / "params.yaml").read_text())

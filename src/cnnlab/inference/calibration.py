@@ -82,7 +82,7 @@ def fit_novelty(train: np.ndarray, validation: np.ndarray, validation_logits: np
         level = (low + high) / 2
         rule["energy_min"] = float(np.quantile(certainty, level))
         rule["residual_max"] = float(np.quantile(strangeness, 1 - level))
-        if is_novel(rule, validation, validation_logits).mean() > ALARM_RATE:
+        if _beyond(rule, certainty, strangeness).mean() > ALARM_RATE:
             high = level
         else:
             low = level
@@ -105,7 +105,12 @@ def residual(rule: dict[str, Any], images: np.ndarray) -> np.ndarray:
 
 def is_novel(rule: dict[str, Any], images: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Which pictures (uint8 [n, c, h, w], with their logits) are unlike the data, bool [n]."""
-    return (energy(logits) < rule["energy_min"]) | (residual(rule, images) > rule["residual_max"])
+    return _beyond(rule, energy(logits), residual(rule, images))
+
+
+def _beyond(rule: dict[str, Any], certainty: np.ndarray, strangeness: np.ndarray) -> np.ndarray:
+    """Where a score lies beyond its limit, bool [n]."""
+    return (certainty < rule["energy_min"]) | (strangeness > rule["residual_max"])
 
 
 def _extent(occupied: np.ndarray) -> np.ndarray:
