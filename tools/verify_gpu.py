@@ -330,7 +330,7 @@ def full_batch(lab: Lab) -> Figures:
 
 
 def kernels(lab: Lab) -> Figures:
-    """Kernels of one step as torch's profiler counts them, and the share of the time that the GPU computes."""
+    """Kernels of one step as torch's profiler counts them, and the precision that was used."""
     from torch.profiler import ProfilerActivity, profile
 
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if lab.device.type == "cuda" else [])

@@ -23,7 +23,7 @@ VaeDecoder = Literal["relu", "linear"]
 
 OWN_PICTURES = "folder"  # the value of `dataset` for the user's own pictures
 RENAMED = {"size": "side", "report": "plain", "epochs": "steps"}  # keys of older files
-MAX_LENGTH = 100_000  # characters of params.yaml; the one that ships has under 10,000
+MAX_LENGTH = 100_000  # characters of params.yaml
 
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")]
 Probability = Annotated[float, Field(ge=0, lt=1)]
