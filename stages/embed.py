@@ -33,7 +33,8 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
     artifacts.write_figure(path, figure)
     asked, used = settings.embed.perplexity, embedding.fitting_perplexity(settings.embed.perplexity, len(chosen))
     if used < asked:
-        print(f"Note: {len(chosen)} test pictures bear a perplexity of {used:g}, not {asked:g}.", file=sys.stderr)
+        note = f"{len(chosen)} test pictures allow a perplexity of at most {used:g}; the settings ask for {asked:g}."
+        print(f"Note: {note}", file=sys.stderr)
     print(f"{architecture}: {', '.join(about['layers'])} of {len(chosen):,} test pictures, by PCA and t-SNE → {path}.")
 
 

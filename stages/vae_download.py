@@ -1,5 +1,6 @@
 """Store the VAE's data set in data/vae/, copied from the classifiers' or fetched."""
 
+import sys
 from dataclasses import replace
 
 from cnnlab.core import artifacts, datasets, params
@@ -15,7 +16,7 @@ def main() -> None:
     datasets.save_dataset(replace(fetched.info, name=FOLDER), fetched.train, fetched.test)
     channels, height, width = fetched.info.shape
     for note in fetched.notes:
-        print(f"note: {note}")
+        print(f"Note: {note}", file=sys.stderr)
     print(
         f"{artifacts.dataset_dir(FOLDER)}: {fetched.info.name}, {len(fetched.train.labels):,} training and "
         f"{len(fetched.test.labels):,} test pictures of {channels}×{height}×{width}, from {fetched.origin}; "

@@ -1,5 +1,7 @@
 """Measure the exported VAE on the test set and draw what it has learned: `python stages/vae_sample.py`; no torch."""
 
+import sys
+
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
 from cnnlab.figures.generation import tile_sheet
@@ -35,7 +37,7 @@ def main() -> None:
     for name, sheet in sheets(encoder, decoder, test.images, test.labels, settings.seed).items():
         artifacts.write_figure(folder / f"{name}.png", tile_sheet(**vars(sheet)))
     for note in notes:
-        print(f"note: {note}")
+        print(f"Note: {note}", file=sys.stderr)
     print(
         f"vae: test reconstruction {figures['reconstruction']:.1f} + KL {figures['kl']:.1f} = "
         f"{figures['loss']:.1f} nats a picture (n={figures['n']}), {figures['active_units']} active units; "

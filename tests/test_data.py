@@ -362,7 +362,7 @@ def packaged(tiny: DataSet, monkeypatch: pytest.MonkeyPatch) -> DataSet:
 
 
 def repacked(entry: DataSet) -> dict[str, bytes]:
-    """The files in a package, compressed anew as Debian does."""
+    """The files in a package, compressed again as Debian does."""
     return {f"./{entry.debian_folder}/{name}": gzip.compress(data, 1, mtime=7) for name, data in CONTENTS.items()}
 
 

@@ -183,7 +183,7 @@ def test_a_folder_gives_a_table(here: Path, images: np.ndarray):
     assert lines[2].startswith("clothes/below/a.jpg ")
     assert lines[2].endswith(" i")
     assert lines[3:] == ["", "i: light background, inverted"]
-    assert "Swift for fashion_mnist answers (the network that ships with cnnlab)" in result.stderr
+    assert "Answers from Swift for fashion_mnist (the network that ships with cnnlab)" in result.stderr
     assert "validation accuracy 0.952" in result.stderr
 
 
@@ -417,7 +417,7 @@ def test_the_users_own_model_answers_before_the_shipped_one(here: Path, images: 
     result = run("a.png")
     assert result.exit_code == 0
     trained = "trained for at most 12,660 steps, validation accuracy 0.952"
-    assert result.stderr == f"Swift for fashion_mnist answers (models/swift.onnx), {trained}.\n"
+    assert result.stderr == f"Answers from Swift for fashion_mnist (models/swift.onnx), {trained}.\n"
 
 
 def test_pictures_are_taken_one_batch_at_a_time(here: Path, images: np.ndarray, model: Model):

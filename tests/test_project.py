@@ -85,7 +85,7 @@ def test_the_map_is_drawn_and_the_stored_one_stays(lab, monkeypatch):
     ("arguments", "code", "told"),
     [
         (["new", "--layer", "conv9"], 2, "tiny has no map of a layer 'conv9'; it has maps of conv1, pooled, final."),
-        (["new", "-o", "map.jpg"], 2, "map.jpg: the map is drawn as a file that ends in .png."),
+        (["new", "-o", "map.jpg"], 2, "--output is map.jpg: the file must end in .png."),
         (["empty"], 1, "empty: holds no pictures"),
         (["new/9.png"], 1, "9.png"),
     ],

@@ -136,7 +136,7 @@ def test_too_many_requests_are_told_to_wait(tmp_path):
     process, port = started(tmp_path, "--rate", "1")
     answers = [ask(port, "POST", "/predict", picture()) for _ in range(4)]
     assert answers[0][0] == 200
-    assert any(status == 429 and "more than 1 requests a second" in text for status, text in answers)
+    assert any(status == 429 and "more than 1 requests per second" in text for status, text in answers)
     status, text = ask(port, "GET", "/")
     assert status == 404
     assert "dvc repro" in json.loads(text)["error"]

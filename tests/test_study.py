@@ -233,7 +233,7 @@ def test_the_figures_of_inner_layers_are_those_of_its_maps(settings, monkeypatch
 
 @pytest.fixture
 def made(settings, monkeypatch):
-    """The seeds that are made, none of which trains; seed 1 takes for ever."""
+    """The seeds that are made, none of which trains; seed 1 takes forever."""
     train, test = load_sample()
     save_dataset(INFO, train, test)
     seeds = []

@@ -402,7 +402,7 @@ def test_a_cluster_outlives_the_coordinator_and_the_coordinator_the_cluster(proj
             sweep.kill()
         with started(project, *arguments) as sweep:
             until(lambda: len(trained(project)) == 2)
-            assert len(experiments(project)) == 1  # the point that was running was joined, not begun anew
+            assert len(experiments(project)) == 1  # the point that was running was joined, not started again
             stop(*running)
             running = [dask(*scheduler, folder=project), dask(*worker, folder=project)]
             output, _ = sweep.communicate(timeout=600)

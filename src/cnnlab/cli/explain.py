@@ -29,16 +29,16 @@ def explain(
     from cnnlab.inference.session import class_index
 
     if output.suffix.lower() != ".png":
-        raise UserError(f"{output}: the heat map goes to a file that ends in .png.")
+        raise UserError(f"--output is {output}: the file must end in .png.")
     network = open_model(model)
     label = class_index(network.class_names, class_name) if class_name else None
     found = read_inputs(network.meta, [picture], invert=not no_invert)
     if len(found.images) > 1:
-        raise UserError(f"{picture} is {len(found.images)} pictures: explain one at a time.")
+        raise UserError(f"{picture} names {len(found.images)} pictures: explain one at a time.")
     answer = explained(network, found.images[0], label)
     name = network.class_names[answer.label]
     write_figure(output, heat_map(found.images[0], answer.heat, f"{name} {answer.probability:.3f}"))
     print(
-        f"{output}: what {name} ({answer.probability:.3f}) rests on; covering the reddest spot takes "
-        f"{max(0.0, answer.heat.max()):.2f} nats off its log-probability."
+        f"{output}: what {name} ({answer.probability:.3f}) rests on; covering the reddest spot lowers its "
+        f"log-probability by {max(0.0, answer.heat.max()):.2f} nats."
     )

@@ -20,12 +20,12 @@ def export(
         int | None, typer.Option(min=1, max=4096, help="A fixed number of pictures. Default: any number.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="float32|float16|int8", help="float16: weights of half the bytes.")
+        str, typer.Option(metavar="float32|float16|int8", help="float16: the weights take half the bytes.")
     ] = "float32",
-    softmax: Annotated[bool, typer.Option("--softmax", help="Calibrated probabilities, not logits.")] = False,
+    softmax: Annotated[bool, typer.Option("--softmax", help="Calibrated probabilities instead of logits.")] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13, the lowest that works.")] = None,
     webgpu: Annotated[
-        bool, typer.Option("--webgpu", help="Channels in fours: onnxruntime-web's WebGPU miscomputes others.")
+        bool, typer.Option("--webgpu", help="Pad channels to fours: onnxruntime-web's WebGPU miscomputes others.")
     ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write. Default: named after its form.")
@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Write a trained network in another form: float input, a fixed batch, float16 weights, probabilities.
 
-    The new file is kept only if it answers as the one in models/ does.
+    The new file is written only if it gives the same answers as the one in models/.
     """
     from typing import get_args
 
@@ -47,16 +47,16 @@ def export(
         ("--precision", precision, get_args(variants.Precision)),
     ):
         if value not in allowed:
-            raise UserError(f"{option} is {value!r}: it is one of {', '.join(allowed)}.")
+            raise UserError(f"{option} is {value!r}: it must be one of {', '.join(allowed)}.")
     wanted = variants.Variant(input_type, batch, precision, softmax, opset, webgpu)  # pyright: ignore[reportArgumentType]
     path = output or Path(f"{arch}{wanted.suffix}.onnx")
     if path.suffix != ".onnx":
-        raise UserError(f"{path}: the network goes to a file that ends in .onnx.")
+        raise UserError(f"--output is {path}: the file must end in .onnx.")
     base = artifacts.onnx_path(arch, "int8" if precision == "int8" else "")
     network = Model.load(base)
     data = variants.make_variant(base.read_bytes(), str(base), wanted, _pictures(network))
     artifacts.write_bytes(path, data)
-    print(f"{path}: {len(data) / 1e6:.2f} MB, the same answers as {base}; docs/deploy.md says how to use it.")
+    print(f"{path}: {len(data) / 1e6:.2f} MB, gives the same answers as {base}; docs/deploy.md says how to use it.")
 
 
 def _pictures(network: "Model") -> "np.ndarray":

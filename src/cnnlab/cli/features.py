@@ -14,7 +14,7 @@ def features(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .npz or .parquet.")],
     model: Annotated[
         Path | None,
-        typer.Option(help="An exported features file. Default: that of swift.", show_default=False),
+        typer.Option(help="An exported features file. Default: swift's.", show_default=False),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures that go through the network at a time.")] = 64,
     no_invert: NoInvert = False,

@@ -12,7 +12,7 @@ def models(
 ) -> None:
     """List the architectures with their parameters and their multiply-adds for one picture.
 
-    Options are those of ./params.yaml; without one, each architecture's own defaults.
+    Options are read from ./params.yaml; without that file, each architecture's defaults are used.
     """
     from pathlib import Path
 
@@ -23,7 +23,7 @@ def models(
     try:
         channels, height, width = (int(part) for part in shape.lower().split("x"))
     except ValueError:
-        raise UserError(f"--shape is {shape!r}; it is channels x height x width, such as 3x32x32.") from None
+        raise UserError(f"--shape is {shape!r}; it must be channels x height x width, such as 3x32x32.") from None
     if layers:
         check_name(layers)  # before torch is imported
     from cnnlab.models.summary import render_models

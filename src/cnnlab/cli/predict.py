@@ -72,7 +72,7 @@ def _introduction(model: "Model", path: str) -> str:
 
     meta = model.meta
     who = "the network that ships with cnnlab" if path == str(default_model_path()) else printable(path)
-    text = f"{meta.get('title') or meta['architecture']} for {meta['dataset']} answers ({who})"
+    text = f"Answers from {meta.get('title') or meta['architecture']} for {meta['dataset']} ({who})"
     settings, accuracy = meta.get("settings"), meta.get("validation_accuracy")
     if isinstance(settings, dict) and isinstance(steps := settings.get("steps"), int):
         text += f", trained for at most {steps:,} steps"

@@ -23,7 +23,7 @@ def project(
             show_default="the middle one",
         ),
     ] = "",
-    method: Annotated[Literal["tsne", "pca"], typer.Option(help="The map.")] = "tsne",
+    method: Annotated[Literal["tsne", "pca"], typer.Option(help="Which map to use.")] = "tsne",
     near: Annotated[int, typer.Option(min=1, max=50, help="How many of the nearest test pictures to name.")] = 5,
     output: Annotated[Path, typer.Option("--output", "-o", help="Draw the map with the new pictures here.")] = Path(
         "map.png"
@@ -47,7 +47,7 @@ def project(
     from cnnlab.inference.session import Model
 
     if output.suffix != ".png":
-        raise UserError(f"{output}: the map is drawn as a file that ends in .png.")
+        raise UserError(f"--output is {output}: the file must end in .png.")
     arch = arch or artifacts.DEFAULT_NETWORK
     stored = open_map(artifacts.features_dir(arch), artifacts.embedding_dir(arch, method), layer, method)
     network = Model.load(artifacts.onnx_path(arch, "features"))

@@ -10,7 +10,7 @@ from cnnlab.cli.arguments import NoInvert, Pictures
 
 def reconstruct(
     pictures: Pictures,
-    grid: Annotated[Path, typer.Option(metavar="PNG", help="Draw them into this file.")] = Path("reconstructions.png"),
+    grid: Annotated[Path, typer.Option(metavar="PNG", help="The PNG file to write.")] = Path("reconstructions.png"),
     no_invert: NoInvert = False,
 ) -> None:
     """Encode pictures with the VAE, decode their codes, and draw each above its reconstruction.

@@ -15,7 +15,7 @@ def sample(
     class_name: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Sample one class only, such as Sneaker.")
     ] = "",
-    grid: Annotated[Path, typer.Option(metavar="PNG", help="Draw them into this file.")] = Path("samples.png"),
+    grid: Annotated[Path, typer.Option(metavar="PNG", help="The PNG file to write.")] = Path("samples.png"),
 ) -> None:
     """Sample pictures from the VAE: from the mixture fitted to its codes, one class's Gaussian, or the prior."""
     import numpy as np

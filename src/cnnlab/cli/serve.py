@@ -13,7 +13,7 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 8000,
     max_bytes: Annotated[int, typer.Option(min=1, help="The largest picture, in bytes.")] = 10_000_000,
-    rate: Annotated[float, typer.Option(min=1, help="The most requests a second.")] = 1000,
+    rate: Annotated[float, typer.Option(min=1, help="The largest number of requests per second.")] = 1000,
 ) -> None:
     """Serve report/index.html and POST /predict on localhost. Needs the extra `serve` (docs/page.md).
 

@@ -69,7 +69,7 @@ def application(model: Model, page: bytes | None, limits: Limits) -> Starlette:
     async def answer(request: Request) -> Response:
         nonlocal waiting
         if not bucket.take():
-            raise HTTPException(429, f"more than {limits.rate:g} requests a second.", {"Retry-After": "1"})
+            raise HTTPException(429, f"more than {limits.rate:g} requests per second.", {"Retry-After": "1"})
         top = _whole(request.query_params.get("top", "3"))
         body = await _body(request, limits.max_bytes)
         if waiting >= MOST_WAITING:
@@ -118,9 +118,9 @@ async def _body(request: Request, most: int) -> bytes:
                 if len(received) > most:
                     raise too_long
     except TimeoutError:
-        raise HTTPException(408, f"the picture did not come within {PATIENCE:g} seconds.") from None
+        raise HTTPException(408, f"the picture did not arrive within {PATIENCE:g} seconds.") from None
     except ClientDisconnect:
-        raise HTTPException(400, "the client left.") from None
+        raise HTTPException(400, "the client disconnected.") from None
     return bytes(received)
 
 

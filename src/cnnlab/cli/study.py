@@ -7,7 +7,11 @@ import typer
 
 def study(
     runs: Annotated[
-        str, typer.Option(help="Runs of params.yaml, separated by commas.", show_default="all of them, in their order")
+        str,
+        typer.Option(
+            help="Runs to make, as named in params.yaml, separated by commas.",
+            show_default="all of them, in their order",
+        ),
     ] = "",
     minutes: Annotated[float, typer.Option(min=0, help="Stop after this many minutes; 0 means no limit.")] = 0.0,
     findings: Annotated[
@@ -18,8 +22,8 @@ def study(
     """Make the long runs that params.yaml declares under study, keep a record of each seed in study/, and write
     docs/findings.md from all of them.
 
-    What has a record is not made again, and unfinished training continues from its checkpoint. So you can stop it at
-    any time (Ctrl-C) and go on with the same command, on another machine too: commit study/ and pull it there.
+    A seed that has a record is not run again, and unfinished training continues from its checkpoint. So you can stop at
+    any time (Ctrl-C) and continue with the same command, on another machine too: commit study/ and pull it there.
     """
     from cnnlab.core import artifacts, params
     from cnnlab.study import findings as page
@@ -43,4 +47,4 @@ def study(
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in ("holds", "refuted", "open", "not run"))
     typer.echo(f"{artifacts.findings_path()}: {len(verdicts)} claims, of which {counts}.")
     if not findings:
-        typer.echo(f"{left} seeds are left: the same command goes on." if left else "Every seed planned is in study/.")
+        typer.echo(f"{left} seeds are left: run the command again." if left else "Every planned seed is in study/.")

@@ -18,7 +18,10 @@ def sweep(
     ] = None,
     name: Annotated[str, typer.Option(help="Prefix of the experiments' names.")] = "sweep",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes here. Default: one for each GPU, else for each core.")
+        int | None,
+        typer.Option(
+            min=1, help="Processes on this machine. Default: two per GPU, else one per core if memory allows."
+        ),
     ] = None,
     scheduler: Annotated[str, typer.Option(help="Use this running Dask scheduler, tcp://HOST:PORT.")] = "",
     remote: Annotated[str, typer.Option(help="The DVC remote, by name or URL. Default: the project's.")] = "",
@@ -26,7 +29,7 @@ def sweep(
         str, typer.Option(help="A Git URL that every worker can read and push to. Default: this folder.")
     ] = "",
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="Include uncommitted changes.")] = False,
-    metric: Annotated[str, typer.Option(help="The metric to compare.")] = "accuracy",
+    metric: Annotated[str, typer.Option(help="The metric to compare the settings by.")] = "accuracy",
     lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="The lowest figure is the best.")] = False,
     output: Annotated[
         Path | None,

@@ -15,7 +15,7 @@ FACES = "lfw"  # the value of `vae.dataset` for Labeled Faces in the Wild: it ha
 class DataFile:
     """A published file: its name and the MD5 of it as published.
 
-    `content_sha256` is the SHA-256 of what is in a .gz file, where that is known: a file that was packed anew, such as
+    `content_sha256` is the SHA-256 of what is in a .gz file, where that is known: a file that was packed again, such as
     Debian's, or unpacked, is then right as well.
     """
 

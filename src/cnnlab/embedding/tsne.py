@@ -39,7 +39,7 @@ def early_iterations(pictures: int) -> int:
 
 
 def fitting_perplexity(perplexity: float, pictures: int) -> float:
-    """The perplexity, or the largest that so many pictures bear: three neighbours each for every unit of it."""
+    """The perplexity, or the largest that so many pictures allow: three neighbours each for every unit of it."""
     return perplexity if neighbours_of(perplexity) <= pictures - 1 else max(1.0, (pictures - 1) / 3)
 
 
@@ -55,7 +55,7 @@ def fit_tsne(
     """Embed principal components [n, kept] in the plane: float64 [n, 2], and the final KL divergence in nats.
 
     `iterations` come after the early exaggeration; `progress` is given every 50th iteration and its
-    divergence. Few pictures have the largest perplexity that they bear; fewer than LEAST stay where PCA puts them,
+    divergence. Few pictures have the largest perplexity that they allow; fewer than LEAST stay where PCA puts them,
     with a divergence of 0.
     """
     from openTSNE import TSNEEmbedding, initialization

@@ -127,7 +127,7 @@ class Coordinator:
         others = [worker for worker in client.scheduler_info(n_workers=-1)["workers"] if worker not in self.unfit]
         if not others or self.moves[point.name] > MOVES:
             return False
-        # Others are allowed, because a point that is bound to workers that end would wait for ever.
+        # Others are allowed, because a point that is bound to workers that end would wait forever.
         self.submit(client, [point], workers=others, allow_other_workers=True)
         return True
 

@@ -107,7 +107,7 @@ class GraphSteps:
 
 
 class _Branch:
-    """One run's static memory, and its step upon it."""
+    """One run's static memory, and its step on it."""
 
     def __init__(self, job: Job, optimizer: Optimizer) -> None:
         self.job, self.optimizer = job, optimizer
@@ -153,7 +153,7 @@ class _Branch:
         rate, progress = self.table.index_select(0, now).view(2).unbind()
         images, labels = self.images.index_select(0, places), self.labels.index_select(0, places)
         loss, sums = self.job.task.objective(images, labels, progress, self.generator)
-        self.optimizer.zero_grad()  # gradients lie in the graph's own memory, and each replay writes them anew
+        self.optimizer.zero_grad()  # gradients lie in the graph's own memory, and each replay writes them again
         loss.backward()
         self.optimizer.step(rate)
         with torch.no_grad():

@@ -201,7 +201,7 @@ def _count(run: _Run, outcome: Outcome, stop: int) -> Row:
 def _out_of_memory(job: Job, whose: str, advice: str) -> str:
     """What to say when a batch did not fit: the largest half, quarter, … of it that does, tried out."""
     plan, task, images = job.plan, job.task, job.train[0]
-    if parallel.processes() > 1:  # a try would wait for the other processes, which are in the midst of a step
+    if parallel.processes() > 1:  # a try would wait for the other processes, which are in the middle of a step
         return f"{plan.name}: a batch of {plan.batch_size} does not fit into {whose}; choose a smaller batch_size."
     size, generator = plan.batch_size, torch.Generator(job.device)
     gc.collect()

@@ -49,7 +49,7 @@ def obtain(settings: Params) -> Fetched:
 def fetch_lfw(home: Path, size: int, seed: int) -> Fetched:
     """All 13,233 pictures of Labeled Faces in the Wild (Huang et al. 2007), whole, in colour, 3×size×size.
 
-    scikit-learn keeps its files in HOME/lfw_home and downloads about 230 MB if they are missing. A tenth of the persons
+    scikit-learn keeps its files in HOME/lfw_home and downloads about 230 MB if they are missing. A tenth of the people
     is the test set. Raises UserError if they can be neither found nor downloaded.
     """
     from sklearn.datasets import fetch_lfw_people  # takes a second to import

@@ -188,7 +188,7 @@ function answerView({ class_names: names }) {
       transparent && "Transparent parts, laid on white.",
     ].filter(Boolean);
     const text = [`${names[top]}, ${percent(probabilities[top], 0)}.`, ...remarks].join(" ");
-    // Said anew only when it is new: a screen reader would repeat it.
+    // Updated only when it changes: a screen reader would repeat it.
     if (verdict.textContent !== text) verdict.textContent = text;
     verdict.classList.toggle("unlike", unlike);
   }
