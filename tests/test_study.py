@@ -45,7 +45,9 @@ def short(settings: params.Params, name: str, epochs: float = 12):
 
 def record(run: str, seed: int, settings: params.Params, **figures) -> dict:
     planned = plan(settings)[run]
-    defaults = dict.fromkeys(("test_accuracy", "tail_test_accuracy", "seconds", "examples_per_second"), 0.5)
+    defaults = dict.fromkeys(
+        ("test_accuracy", "tail_test_accuracy", "seconds", "examples_per_second", "evaluated_train_accuracy"), 0.5
+    )
     return {"run": run, "seed": seed, "settings": planned.settings, "curve": {"epoch": [1.0]}, **defaults, **figures}
 
 
@@ -266,7 +268,7 @@ def test_the_runs_are_made_in_the_order_of_the_declaration(settings, made):
     fewer = settings.model_copy(update={"study": settings.study.model_copy(update={"runs": one})})
     assert session.run_study(fewer, [], "cpu", 0) == 0
     assert [name for name, _ in made] == list(plan(fewer))
-    assert session.summary(plan(fewer)["relu"]) == "relu: test accuracy 0.5000 (n = 1 of 1)"
+    assert session.summary(plan(fewer)["relu"]) == "relu: test accuracy 0.5000 (n = 1)"
 
 
 @pytest.mark.parametrize(("gain", "seeds"), [(0.05, []), (0.002, [5, 6, 7, 8, 9])])

@@ -185,6 +185,7 @@ class StudyRun(Block):
     rate: Rate | None = None
     rates: Annotated[list[Rate], Field(max_length=20)] = []
     seeds: Seeds | None = None
+    seeds_if_open: Seeds | None = None
     maps: bool = False
 
     @model_validator(mode="after")

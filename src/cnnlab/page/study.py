@@ -13,10 +13,10 @@ from cnnlab.study.plan import plan
 def study(found: Study, settings: Params) -> dict[str, Any]:
     """What the page shows of the study; `refused` has a sentence for each run whose records are of other settings."""
     runs = plan(settings)
-    claims = [as_values(finding) for finding in find(CLAIMS, runs, found.records)]
+    verdicts = find(CLAIMS, runs, found.records)
     return {
-        "claims": claims + findings.speed_findings(found.speeds),
-        "runs": findings.table(runs, found.records, found.speeds),
+        "claims": [as_values(finding) for finding in verdicts] + findings.speed_findings(found.speeds),
+        "runs": findings.table(verdicts, runs, found.records, found.speeds),
         "curves": findings.curves(found.records),
         "refused": found.refused,
     }

@@ -1,16 +1,18 @@
 """The fixed list of the reports' claims: what each compares, and the rule of its verdict. No torch.
 
-The list, the thresholds and the figures were written down before the runs were made. Accuracy is the mean of the test
-accuracy over the last five epochs, since a constant rate makes single epochs jump. Runs of LeNet's variants share the
-order of the pictures and are paired by seed; different networks are compared without pairing.
+The list, the thresholds and the figures were fixed before these records were made, but not in ignorance: an earlier
+edition of this project had made some of the runs already (docs/findings.md says which). Accuracy is the mean of the
+test accuracy over the last five epochs, since a constant rate makes single epochs jump. Runs of LeNet's variants share
+the order of the pictures and are paired by seed; all others are compared without pairing.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from cnnlab.study.evidence import MARGIN, Claim, Look, Part, spread
+from cnnlab.study.evidence import NO_REFUTATION, Claim, Look, Part, spread
 from cnnlab.study.records import TSNE_MAPS, USUAL_MAP
 from cnnlab.study.statistics import estimate, paired, unpaired
 
@@ -51,34 +53,19 @@ def single(text: str, values: Sequence[float], threshold: float, above: bool, un
 
 def _close(look: Look) -> list[Part]:
     """The difference between ReLU at 20 and sigmoid at 50 epochs is smaller than two points, either way."""
-    above = compare("relu", "lenet-report-50", threshold=-0.02, margin=0.0)
-    return above(look) + compare("relu", "lenet-report-50", threshold=0.02, above=False, margin=0.0)(look)
-
-
-def _best_rate(look: Look, runs: Sequence[str]) -> str:
-    """The run with the best validation accuracy over the last five epochs, the mean of all seeds."""
-
-    def score(run: str) -> float:
-        curves = [record["curve"]["validation_accuracy"][-5:] for record in look.records[run].values()]
-        return sum(map(sum, curves)) / sum(map(len, curves))
-
-    return max(runs, key=score)
+    (above,) = compare("relu", "lenet-report-50", threshold=-0.02, margin=0.0)(look)
+    return [above, replace(above, threshold=0.02, above=False)]
 
 
 def _unfair(look: Look) -> list[Part]:
-    """What each activation gains by its own best rate, chosen on validation, over the rate that the report gave it.
-
-    A best rate at the edge of those tried shows nothing: its gain may be larger still, so it can refute nothing.
-    """
-    parts = []
-    for runs, given in ((LENET_RATES, "lenet-rates@0.9"), (RELU_RATES, "relu-rates@0.1")):
-        best = _best_rate(look, runs)
-        (part,) = compare(best, given)(look)
-        at_edge = best in (runs[0], runs[-1])
-        margin = -1.0 if at_edge else MARGIN
-        note = "; it is the smallest or largest tried" if at_edge else ""
-        parts.append(Part(f"best rate on validation: {best}{note}; {part.text}", part.estimate, 0.0, True, margin))
-    return parts
+    """What each activation gains over the rate that the report gave it, by every other rate that was tried."""
+    return [
+        part
+        for runs, given in ((LENET_RATES, "lenet-rates@0.9"), (RELU_RATES, "relu-rates@0.1"))
+        for run in runs
+        if run != given
+        for part in compare(run, given)(look)
+    ]
 
 
 def _dead(look: Look) -> list[Part]:
@@ -89,19 +76,21 @@ def _dead(look: Look) -> list[Part]:
 def _ten_times(look: Look) -> list[Part]:
     """How many times as many epochs mynet needs without batch normalisation, to three accuracies on the test set.
 
-    An accuracy that it does not reach counts as reached one epoch after the end: the ratio is at least that.
+    An accuracy that it does not reach without counts as reached one epoch after the end. The ratio is at least that, so
+    it can refute nothing. With the normalisation it must reach it.
     """
     parts = []
     for level in (0.88, 0.90, 0.91):
-        ratios = []
+        ratios, censored = [], 0
         for seed in sorted(look.records["mynet-report-100"]):
-            with_norm, without = (
-                _first_epoch(look.records[run][seed]["curve"], level) for run in ("mynet-report-100", "mynet-plain-100")
-            )
-            ratios.append(math.log(without / with_norm))
-        parts.append(
-            single(f"epochs to an accuracy of {level:.2f}, without by with", ratios, math.log(10), True, "factor")
-        )
+            with_norm, without = (look.records[run][seed]["curve"] for run in ("mynet-report-100", "mynet-plain-100"))
+            censored += max(without["test_accuracy"]) < level
+            ratios.append(math.log(_first_epoch(without, level) / _first_epoch(with_norm, level)))
+        text = f"epochs to an accuracy of {level:.2f}, without by with"
+        if censored:
+            text += f" (not reached without by {censored} seeds, whose ratio is at least this)"
+        margin = NO_REFUTATION if censored else 0.0
+        parts.append(single(text, ratios, math.log(10), True, "factor", margin))
     return parts
 
 
@@ -180,7 +169,7 @@ CLAIMS = (
     Claim("relu-20", "ReLU at 20 epochs comes close to sigmoid at 50", "B",
           "the interval of the difference lies within two points of 0", ("relu", "lenet-report-50"), _close),
     Claim("unfair", "Unequal rates (0.9 and 0.1) make that comparison unfair", "B",
-          "one of the two gains by its best rate: the interval lies above 0; the best rate lies inside those tried",
+          "one of the two gains by another rate: the interval lies above 0 at one of those tried",
           LENET_RATES + RELU_RATES, _unfair, needs="any"),
     Claim("dead", "Some ReLUs die", "B", "at one of the rates the interval of their share lies above 1 %", RELU_RATES,
           _dead, needs="any"),
@@ -203,7 +192,7 @@ CLAIMS = (
           together(compare("third-convolution", "lenet", above=False, threshold=0.005),
                    compare("kernel-3", "lenet", above=False, threshold=0.005))),
     Claim("six-points", "Batch normalisation is worth six points in mynet", "A",
-          "the interval of the difference lies above 5 points", ("mynet-report-100", "mynet-plain-100"),
+          "at least: the interval of the difference lies above 5 points", ("mynet-report-100", "mynet-plain-100"),
           compare("mynet-report-100", "mynet-plain-100", pair=False, threshold=0.05)),
     Claim("mynet-overfits", "Batch normalisation over-fits (mynet)", "B", f"for the gap: {BEYOND}",
           ("mynet-report-100", "mynet-plain-100"), compare("mynet-report-100", "mynet-plain-100", "gap", pair=False)),
@@ -236,9 +225,10 @@ CLAIMS = (
           f"10-NN accuracy on the map, t-SNE minus PCA, for three layers of both networks: {BEYOND}", MAPPED,
           _tsne_better),
     Claim("shirt", "One class (Shirt) clusters badly in every map", "A",
-          "its silhouette lies below 0 on all maps of three layers of both networks, by PCA and t-SNE", MAPPED,
+          "its silhouette, the mean over seeds, lies below 0 on all maps of three layers of both networks, by PCA and "
+          "t-SNE", MAPPED,
           _shirt_everywhere),
     Claim("shirt-choice", "No choice of perplexity or iterations changes that", "A",
-          f"its silhouette lies below 0 even on the best of {len(TSNE_MAPS)} maps by t-SNE (perplexity 5, 30, 100; "
-          "250 to 2,000 iterations), for each layer and seed", MAPPED, _shirt(tuple(TSNE_MAPS))),
+          f"its silhouette on the best of {len(TSNE_MAPS)} maps by t-SNE of each seed (perplexity 5, 30, 100; 250 to "
+          "2,000 iterations), the mean over seeds, lies below 0 for each layer", MAPPED, _shirt(tuple(TSNE_MAPS))),
 )  # fmt: skip

@@ -62,7 +62,8 @@ def plan(settings: Params) -> dict[str, Planned]:
                 full, study.dataset, declared.network, study.options[declared.network] | declared.change,
                 declared.recipe, declared.epochs, settings.model(declared.network).modern.full if modern else run,
                 study.validation_share if modern or declared.rates else 0.0,
-                declared.seeds or study.seeds, declared.seeds or study.seeds_if_open, declared.maps,
+                declared.seeds or study.seeds,
+                declared.seeds_if_open or declared.seeds or study.seeds_if_open, declared.maps,
             )  # fmt: skip
     return runs
 

@@ -1,7 +1,6 @@
 """One session of the study: make what is planned and not yet recorded, run by run, for as long as there is time."""
 
 import signal
-import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from cnnlab.core import datasets
 from cnnlab.core.params import Params
 from cnnlab.study import records
 from cnnlab.study.claims import CLAIMS
-from cnnlab.study.evidence import find, has_second_look, is_complete
+from cnnlab.study.evidence import find, planned_seeds, spread
 from cnnlab.study.make import Place, make
 from cnnlab.study.plan import Planned, choose, plan
 from cnnlab.training import graph
@@ -52,22 +51,12 @@ def run_study(settings: Params, names: Sequence[str], device_name: str, minutes:
 
 
 def missing(chosen: Sequence[Planned], runs: Mapping[str, Planned]) -> list[tuple[Planned, list[int]]]:
-    """The seeds that are planned and have no record, run by run.
-
-    A run's second look is planned once a claim that it serves is open after the first.
-    """
+    """The seeds that are planned and have no record, run by run: those of a second look come last."""
     recorded = records.read(runs)
-    found = find(CLAIMS, runs, recorded)
-    again = {
-        run
-        for each in found
-        if each.verdict == "open" and is_complete(each.claim, runs, recorded) and has_second_look(each.claim, runs)
-        for run in each.claim.runs
-    }
-    todo = []
-    for run in chosen:
-        seeds = range(run.seeds_if_open if run.name in again else run.seeds)
-        todo.append((run, [seed for seed in seeds if seed not in recorded.get(run.name, {})]))
+    planned = planned_seeds(find(CLAIMS, runs, recorded), runs, recorded)
+    todo = [
+        (run, [seed for seed in range(planned[run.name]) if seed not in recorded.get(run.name, {})]) for run in chosen
+    ]
     first = [(run, seeds) for run, seeds in todo if seeds and seeds[0] < run.seeds]
     return first + [(run, seeds) for run, seeds in todo if seeds and seeds[0] >= run.seeds]
 
@@ -75,9 +64,7 @@ def missing(chosen: Sequence[Planned], runs: Mapping[str, Planned]) -> list[tupl
 def summary(run: Planned) -> str:
     """Mean, spread and n of a run's test accuracy, in one line."""
     values = [record["test_accuracy"] for record in records.read_run(run).values()]
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    figure = f"test accuracy {statistics.mean(values):.4f}{spread} " if values else ""
-    return f"{run.name}: {figure}(n = {len(values)} of {run.seeds})"
+    return f"{run.name}: test accuracy {spread(values, 4)}" if values else f"{run.name}: no seed yet"
 
 
 def _make_and_keep(run: Planned, seeds: list[int], place: Place) -> None:

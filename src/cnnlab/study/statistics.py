@@ -31,11 +31,15 @@ class Estimate:
         return self.mean - reach, self.mean + reach
 
     def p_beyond(self, threshold: float, above: bool) -> float:
-        """The two-sided p-value of the threshold, where the mean lies on the side asked for; else 1."""
+        """The two-sided p-value of the threshold, where the mean lies on the side asked for; else 1.
+
+        Also 1 without any spread: equal values come of a figure that is too coarse, or of runs that all failed, and
+        tell nothing of the error.
+        """
         distance = self.mean - threshold if above else threshold - self.mean
-        if distance <= 0 or self.n < FEWEST:
+        if distance <= 0 or self.n < FEWEST or self.error == 0:
             return 1.0
-        return 0.0 if self.error == 0 else float(2 * stats.t.sf(distance / self.error, self.df))
+        return float(2 * stats.t.sf(distance / self.error, self.df))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -77,14 +81,15 @@ def mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float]:
 def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> dict[str, float]:
     """The mean difference of runs paired by seed and, from three pairs on, its 95 % interval and p-value.
 
-    By Student's t; keys mean, low, high, p. Equal differences have no spread: the interval has no width then.
+    By Student's t; keys mean, low, high, p. Equal differences have no spread: the interval has no width then, and p is
+    1, since nothing is known of the error.
     """
     differences = np.subtract(variant, baseline)
     mean = float(differences.mean())
     if len(differences) < FEWEST:
         return {"mean": mean}
     if np.ptp(differences) == 0:
-        return {"mean": mean, "low": mean, "high": mean, "p": 1.0 if mean == 0 else 0.0}
+        return {"mean": mean, "low": mean, "high": mean, "p": 1.0}
     test: Any = stats.ttest_1samp(differences, 0)
     low, high = test.confidence_interval(0.95)
     return {"mean": mean, "low": float(low), "high": float(high), "p": float(test.pvalue)}

@@ -16,7 +16,7 @@ function studySection() {
   fill(
     "study",
     prose(
-      `The two reports make ${claims.length} claims that can be tested. This section tests them by long runs with the reports' own recipe on Fashion-MNIST. `,
+      `The two reports make ${claims.length} claims that can be tested. This section tests them on Fashion-MNIST, by long runs with the reports' own recipe and, for the two about speed, by a measurement. `,
       "It is the same on every page: your own settings do not change it. The sections from ",
       h("a", { href: "#run" }, "“Your own run”"),
       " on show what your settings gave.",
@@ -42,7 +42,7 @@ function studySection() {
         })),
         "wordy",
       ),
-      "A claim holds if the interval lies beyond the threshold; it is refuted if the interval lies on the other side or passes the threshold by less than half a point; otherwise it is open, and the line below says what would close it. Differences of accuracy are in percentage points, of the mean over the last five epochs, with 95 % intervals. p is corrected for all claims (Holm) and for two looks (Pocock), and decides. Speeds are one measurement each and have no p. The rules were fixed before the runs; docs/findings.md explains them.",
+      "A claim holds if the interval lies beyond the threshold; it is refuted if the interval lies on the other side or passes the threshold by less than a margin, half a point for differences of accuracy; otherwise it is open, and the line below says what is missing. Differences of accuracy are in percentage points, of the mean over the last five epochs, with 95 % intervals over seeds. p is corrected for all claims (Holm) and for the planned looks (Bonferroni), and decides. Speeds are one measurement each and have no p. docs/findings.md explains the rules, and which runs had been seen before they were fixed.",
     ),
     made.length > 0 && studyCurves(),
     studyRuns(),
