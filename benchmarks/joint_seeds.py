@@ -1,7 +1,7 @@
 """Is it faster to train the seeds of an ablation together? `python benchmarks/joint_seeds.py`
 
 LeNet by the recipe plain, one network for each seed, each with its own batches, in three forms that take turns: one
-after another on all threads (as `study_run` does), stacked into one by torch.func (vmap over weights and batches), and
+after another on all threads (as `ablate` does), stacked into one by torch.func (vmap over weights and batches), and
 one process each on one thread, as many at once as there are cores. Examples a second over all seeds; ratios to the
 first.
 """

@@ -137,12 +137,12 @@ def ablation(used: params.Params, budget: str = "quick") -> None:
         stated = {"baseline": "lenet", "change": change, "budget": budget, "dataset": used.dataset}
         protocol = {"recipe": "modern", "epochs": 1.0, "n_test": TEST}
         seeds = {"test_accuracy_seed_0": 0.7, "test_accuracy_seed_1": 0.8}
-        artifacts.write_json(artifacts.metrics_path("study", name), stated | protocol | seeds)
+        artifacts.write_json(artifacts.metrics_path("ablation", name), stated | protocol | seeds)
         compared = {"difference": 0.1, "low": -0.1, "high": 0.3, "p": 0.04, "p_holm": 0.04, "mcnemar_p": 0.5}
         row = {"name": name, "baseline": "lenet", "change": change, "rate": "usual", "learning_rate": 0.02, "n": 2}
         row |= {"test_accuracy": 0.75, "std": 0.07, "train_accuracy": 0.8, "gap": 0.05, "dead_relus": ""}
         rows.append(row | (compared if change else dict.fromkeys(compared, "")))
-    artifacts.write_csv(artifacts.study_table_path("csv"), rows)
+    artifacts.write_csv(artifacts.ablation_table_path("csv"), rows)
 
 
 def vae(used: params.Params) -> None:

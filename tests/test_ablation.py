@@ -12,6 +12,10 @@ import torch
 from scipy import stats
 
 from cnnlab import models
+from cnnlab.ablation import runs
+from cnnlab.ablation.runs import Setting, Variant, choose_rate, dead_rectifiers, run_variant
+from cnnlab.ablation.statistics import holm, mcnemar, mean_and_spread, paired_difference
+from cnnlab.ablation.table import table
 from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
@@ -19,10 +23,6 @@ from cnnlab.core.params import Protocol
 from cnnlab.data.sample import load_sample
 from cnnlab.figures.ablation import differences
 from cnnlab.models.classifier import Classifier
-from cnnlab.study import runs
-from cnnlab.study.runs import Setting, Variant, choose_rate, dead_rectifiers, run_variant
-from cnnlab.study.statistics import holm, mcnemar, mean_and_spread, paired_difference
-from cnnlab.study.table import table
 
 CLASSES = tuple("abcdefghij")
 INFO = DatasetInfo("fashion_mnist", CLASSES, 1, 28, 28, "MIT", "the sample that ships", light_on_dark=True)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cnnlab.ablation.statistics import Estimate, estimate, paired, unpaired
 from cnnlab.core import params
 from cnnlab.study import findings, records
 from cnnlab.study.claims import ACCURACY, CLAIMS
 from cnnlab.study.evidence import find
 from cnnlab.study.plan import plan
-from cnnlab.study.statistics import Estimate, estimate, paired, unpaired
 
 ROOT = Path(__file__).parent.parent
 RUNS = plan(params.load(ROOT / "params.yaml"))
@@ -151,6 +151,10 @@ def test_dead_units_at_one_rate_are_enough():
     assert verdict("dead", alive).verdict == "refuted"
     assert verdict("dead", alive | {"relu-rates@0.9": run(0.5, 0.01)}).verdict == "holds"
     assert verdict("dead", alive | {"relu-rates@0.9": run(0.0, 0.0)}).verdict == "open"  # nothing is known of the error
+    failed = run(0.9, 0.01)  # training that failed because they died is the answer, not a fault
+    for record in failed.values():
+        record["evaluated_train_accuracy"] = 0.1
+    assert verdict("dead", alive | {"relu-rates@0.9": failed}).verdict == "holds"
 
 
 def rate_runs(best: str) -> dict:

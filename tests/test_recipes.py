@@ -102,5 +102,5 @@ def test_the_ablation_recipe_takes_one_line_and_makes_one_stage(project: Path):
     insert(project / "params.yaml", "ablations:", line)
     assert changed(project) == {"params.yaml"}
     name = line.split(":")[0].strip()
-    assert stages(project) - before == {f"study_run@{name}"}
+    assert stages(project) - before == {f"ablate@{name}"}
     params.load(project / "params.yaml")

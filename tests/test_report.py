@@ -72,7 +72,7 @@ def test_a_network_that_was_not_trained_yet_is_named_and_the_others_are_shown(us
 def test_what_was_not_run_yet_is_empty(used):
     (artifacts.test_plots_dir("lenet") / "worst_mistakes.png").unlink()
     artifacts.curve_path("lenet").unlink()
-    artifacts.study_table_path("csv").unlink()
+    artifacts.ablation_table_path("csv").unlink()
     artifacts.metrics_path("vae", "train").unlink()
     data = page_data(used)
     lenet = data["networks"][0]
@@ -121,7 +121,7 @@ def test_reported_figures_are_shown_with_mean_and_spread_of_ours():
 def test_the_study_is_shown_with_its_verdicts_whatever_the_own_run_is(used):
     shown = page_data(used)["study"]
     (claim,) = (each for each in shown["claims"] if each.get("name") == "max-pool")
-    assert (claim["verdict"], claim["n"]) == ("holds", 5)
+    assert claim["verdict"] == "holds"
     assert "+5.00 points" in claim["figures"][0]
     (rates,) = (run for run in shown["runs"] if run["run"] == "relu-rates@0.1")
     assert (rates["n"], rates["planned"], rates["figures"]["test_accuracy"]) == (2, 3, [0.86, 0.861])

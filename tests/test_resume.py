@@ -26,7 +26,7 @@ from cnnlab.core.datasets import DatasetInfo, Split
 ROOT = Path(__file__).parent.parent
 TRAINERS = {
     "classifier": ["stages/train.py", "lenet", "--norm", "batch", "--act", "relu"],
-    "ablation": ["stages/study_run.py", "relu"],
+    "ablation": ["stages/ablate.py", "relu"],
     "vae": ["stages/vae_train.py"],
 }
 KILLS = 20  # of each trainer, half of them at training steps and half within checkpoint writes
@@ -424,7 +424,7 @@ def test_what_a_killed_process_left_half_written_is_removed_by_a_write_an_hour_l
 
 
 if __name__ == "__main__":
-    import cnnlab.study.runs
+    import cnnlab.ablation.runs
     import cnnlab.vae.training  # noqa: F401
 
     gc.freeze()  # else every fork's collector copies all that memory

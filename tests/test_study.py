@@ -61,18 +61,10 @@ def test_every_run_has_its_settings_written_out(settings):
         "options": {**settings.study.options["lenet"], "act": "relu"}, "learning_rate": 0.1, "weight_decay": 0.0,
         "momentum": 0.0, "label_smoothing": 0.0, "flip": False, "shift": 0, "erase": 0.0, "held_out": 0.0,
     }  # fmt: skip
-    assert runs["relu"].fitted(60_000).steps == 4700
+    assert runs["relu"].in_steps(60_000).steps == 4700
     assert runs["googlenet-report"].options == {"relu": "report", "norm": "none"}
     assert (runs["relu"].seeds, runs["relu"].seeds_if_open) == (5, 10)
     assert (runs["vgg-report"].seeds, runs["vgg-report"].seeds_if_open) == (3, 3)
-
-
-def test_runs_of_a_network_that_was_removed_are_left_out(settings):
-    models = {name: model for name, model in settings.models.items() if name != "vgg"}
-    assert set(plan(settings)) - set(plan(settings.model_copy(update={"models": models}))) == {
-        "vgg-report",
-        "vgg-modern",
-    }
 
 
 def test_a_run_of_several_rates_is_a_run_for_each_with_pictures_held_out_to_choose_by(settings):
@@ -84,7 +76,7 @@ def test_a_run_of_several_rates_is_a_run_for_each_with_pictures_held_out_to_choo
 
 def test_a_modern_run_has_the_settings_of_its_network_at_budget_full(settings):
     run, full = plan(settings)["vgg-modern"], settings.models["vgg"].modern.full
-    assert run.settings["steps"] == full.steps == run.fitted(54_000).steps
+    assert run.settings["steps"] == full.steps == run.in_steps(54_000).steps
     assert run.settings["weight_decay"] == full.weight_decay
     assert run.held_out == settings.study.validation_share
 

@@ -57,7 +57,7 @@ def architectures(words: list[str]) -> set[str]:
     ablations = params.load(ROOT / "params.yaml").ablations
     if "stages/check.py" in words:
         return set(models.names())
-    if "stages/study_run.py" in words:
+    if "stages/ablate.py" in words:
         return {ablations[word].baseline for word in words if word in ablations}
     return set(words) & set(models.names())
 

@@ -78,19 +78,19 @@ def test_plots_dir(architecture: str) -> Path:
     return Path("plots") / "test" / architecture
 
 
-def study_hits_path(name: str) -> Path:
+def ablation_hits_path(name: str) -> Path:
     """Which test pictures a variant has right: bool [seeds, n_test], rows the protocol's seeds."""
-    return Path("models") / "study" / f"{name}.npy"
+    return Path("models") / "ablation" / f"{name}.npy"
 
 
-def study_curve_path(name: str) -> Path:
+def ablation_curve_path(name: str) -> Path:
     """The training curves of a variant: one row for each seed and point."""
-    return Path("plots") / "study" / f"{name}.csv"
+    return Path("plots") / "ablation" / f"{name}.csv"
 
 
-def study_table_path(kind: Literal["csv", "png"]) -> Path:
+def ablation_table_path(kind: Literal["csv", "png"]) -> Path:
     """All variants against their baselines, as a table and as a picture."""
-    return Path("plots") / f"study.{kind}"
+    return Path("plots") / f"ablation.{kind}"
 
 
 def study_dir() -> Path:

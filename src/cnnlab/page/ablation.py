@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from cnnlab.ablation.table import GROUPS
 from cnnlab.core.params import Params
 from cnnlab.page.sources import Ablation, Figures, Row
-from cnnlab.study.table import GROUPS
 
 TEXT = ("name", "baseline", "change", "rate")
 PREFIX = {rate: prefix for prefix, rate in GROUPS.items()}

@@ -90,7 +90,7 @@ class Sources:
 
 def read(settings: Params) -> Sources:
     """Read what the tree holds for the networks and ablations of params.yaml; UserError without the data set."""
-    ablation = {name: _figures(artifacts.metrics_path("study", name)) for name in settings.ablations}
+    ablation = {name: _figures(artifacts.metrics_path("ablation", name)) for name in settings.ablations}
     return Sources(
         datasets.load_info(settings.dataset),
         len(artifacts.read_array(artifacts.dataset_dir(settings.dataset) / "train" / "labels.npy")),
@@ -101,7 +101,7 @@ def read(settings: Params) -> Sources:
         _table(artifacts.classes_path()),
         Ablation(
             {name: figures for name, figures in ablation.items() if figures},
-            _table(artifacts.study_table_path("csv")),
+            _table(artifacts.ablation_table_path("csv")),
         ),
         Study(*records.read_valid(plan(settings)), findings.speeds()),
         _figures(artifacts.benchmark_path("inference")) | _figures(artifacts.benchmark_path("web_speed")),

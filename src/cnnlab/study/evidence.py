@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cnnlab.ablation.statistics import FEWEST, Estimate, holm
 from cnnlab.study.plan import Planned
 from cnnlab.study.records import Record
-from cnnlab.study.statistics import FEWEST, Estimate, holm
 
 Verdict = Literal["holds", "refuted", "open", "not run"]
 LEVEL = 0.05
@@ -73,7 +73,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim: the runs that test it and the comparisons that decide it, all of them or any one."""
+    """A claim: the runs that test it and the comparisons that decide it, all of them or any one.
+
+    fails: whether a run that learned nothing is an answer too; else no verdict rests on one.
+    """
 
     name: str
     text: str
@@ -82,6 +85,7 @@ class Claim:
     runs: tuple[str, ...]
     parts: Callable[[Look], list[Part]]
     needs: Literal["all", "any"] = "all"
+    fails: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def find(
     for claim in claims:
         look = looks[claim.name][-1] if looks[claim.name] else None
         p_holds, p_refuted = raw[claim.name]
-        failed = _failed(look) if look else ""
+        failed = _failed(look) if look and not claim.fails else ""
         verdict: Verdict = "open" if look else "not run"
         if adjusted[claim.name] < LEVEL and not failed:
             verdict = "holds" if p_holds <= p_refuted else "refuted"
@@ -262,10 +266,8 @@ def as_values(finding: Finding) -> dict[str, Any]:
         "text": finding.claim.text,
         "source": finding.claim.source,
         "rule": finding.claim.rule,
-        "runs": list(finding.claim.runs),
         "verdict": finding.verdict,
         "figures": finding.shown(),
-        "n": finding.n,
         "p": finding.p_holm,
         "closes": finding.closes,
     }

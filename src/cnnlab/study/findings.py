@@ -13,6 +13,7 @@ from cnnlab.study.plan import Planned, plan
 from cnnlab.study.records import Record
 
 Runs = Mapping[str, Mapping[int, Record]]
+PICTURES = 60_000  # that train Fashion-MNIST's networks
 SAME = 1.1  # a ratio of speeds nearer to 1 than this is no difference
 FIGURES = ("train_loss", "train_accuracy", "evaluated_train_accuracy", "test_accuracy", "tail_test_accuracy")
 SPEED_CLAIMS = (
@@ -41,30 +42,30 @@ def speed_findings(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
                 f"{measured[fast]['device']}, float32"
             ]
         rule = f"the first trains on more than {SAME:g} times as many pictures a second, one measurement of one machine"
-        found.append({"text": text, "source": "B", "rule": rule, "verdict": verdict, "figures": figures, "n": 1})
+        found.append({"text": text, "source": "B", "rule": rule, "verdict": verdict, "figures": figures})
     return found
 
 
-def cost(run: Planned, recorded: Mapping[int, Record], measured: Mapping[str, Any], pictures: int = 60_000) -> float:
+def cost(run: Planned, recorded: Mapping[int, Record], measured: Mapping[str, Any]) -> float:
     """Seconds that one seed takes: the mean of its records, else an estimate from benchmarks/training.py's speeds."""
     if recorded:
         return statistics.mean(record["seconds"] for record in recorded.values())
     if run.network not in measured:
         return 0.0
-    seen = run.fitted(pictures).steps * run.run.batch_size
+    seen = run.in_steps(PICTURES).steps * run.run.batch_size
     return seen / measured[run.network]["examples_per_second"]
 
 
 def table(
     found: Sequence[Finding], runs: Mapping[str, Planned], recorded: Runs, measured: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """A row for each run: its settings, its recorded and planned seeds, its figures, and the claims that it serves."""
+    """A row for each run: its settings, its recorded and planned seeds, and its figures."""
     rows, planned = [], planned_seeds(found, runs, recorded)
     for name, run in runs.items():
         made = recorded.get(name, {})
         figures = {
             figure: [record[figure] for record in made.values()]
-            for figure in (*FIGURES, "validation_accuracy", "examples_per_second", "seconds", "dead_relus")
+            for figure in (*FIGURES, "examples_per_second", "seconds")
             if made and all(figure in record for record in made.values())
         }
         missing = sum(seed not in made for seed in range(planned[name]))
@@ -78,7 +79,6 @@ def table(
                 "n": len(made),
                 "planned": planned[name],
                 "figures": figures,
-                "claims": [claim.name for claim in CLAIMS if name in claim.runs],
                 "machines": machines(made.values()),
                 "missing_seconds": cost(run, made, measured) * missing,
             }
@@ -186,8 +186,8 @@ How to read the figures:
   claim is still open. Most claims have two looks: after 5 seeds and, if the claim is still open, after 10. MyNet's have
   them after 3 and 5; runs of hours have one, after 3. A verdict that one look gave stays. Seeds beyond a look do not
   count before the next one.
-- Values without any spread have no p-value. Runs that end at chance decide nothing: they say that our rate or the first
-  weights were wrong.
+- Values without any spread have no p-value. Runs that end at chance decide nothing, except about rates and dead
+  ReLUs: they say that our rate or the first weights were wrong.
 - Networks of report B are judged by its own recipe: plain SGD at a constant rate, Xavier weights, batches of 256, all
   60,000 training pictures. Its rates for VGG, NiN, GoogLeNet and ResNet are not known; ours is 0.1.
 

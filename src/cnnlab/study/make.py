@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cnnlab.ablation.measure import DEAD_SAMPLE, dead_rectifiers, measure_test
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import Precision
 from cnnlab.core.split import stratified_split
@@ -18,7 +19,6 @@ from cnnlab.study import records
 from cnnlab.study.layers import layer_figures
 from cnnlab.study.plan import Planned
 from cnnlab.study.records import TAIL, Record
-from cnnlab.study.runs import DEAD_SAMPLE, dead_rectifiers, measure_test
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import ClassifierTask, train_seeds
 from cnnlab.training.devices import describe
@@ -49,7 +49,7 @@ def make(run: Planned, seeds: Sequence[int], place: Place) -> list[tuple[Record,
     test = resident(place.test, np.arange(len(place.test.labels)), place.device)
     pictures = len(_training_index(run, place, seeds[0]))
     trained = train_seeds(
-        run.network, run.options, place.info, place.train, run.fitted(pictures), recipe=run.recipe,
+        run.network, run.options, place.info, place.train, run.in_steps(pictures), recipe=run.recipe,
         names={seed: f"study-{run.name}-{seed}" for seed in seeds}, held_out=run.held_out or HELD_OUT,
         device=place.device, precision=place.precision, validate=run.held_out > 0, measure=_measurement(test),
     )  # fmt: skip

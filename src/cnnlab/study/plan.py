@@ -37,7 +37,7 @@ class Planned:
         }
         return stated | length | chosen | {"held_out": self.held_out}
 
-    def fitted(self, pictures: int) -> Run:
+    def in_steps(self, pictures: int) -> Run:
         """The run's settings for so many training pictures, its epochs as steps."""
         if self.epochs is None:
             return self.run
@@ -46,14 +46,9 @@ class Planned:
 
 
 def plan(settings: Params) -> dict[str, Planned]:
-    """Every run of the study by its name, in the order of params.yaml; RUN@RATE for a run of several rates.
-
-    Runs of a network that is no longer under models are left out.
-    """
+    """Every run of the study by its name, in the order of params.yaml; RUN@RATE for a run of several rates."""
     study, runs = settings.study, {}
     for name, declared in study.runs.items():
-        if declared.network not in settings.models:
-            continue
         for rate in declared.rates or [declared.rate]:
             full = f"{name}@{rate:g}" if declared.rates else name
             modern = declared.recipe == "modern"

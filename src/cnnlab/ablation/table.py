@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.ablation.statistics import holm, mcnemar, paired_difference
 from cnnlab.core.errors import UserError
-from cnnlab.study.statistics import holm, mcnemar, paired_difference
 
 Row = dict[str, Any]
 GROUPS = {"": "usual", "fair_": "own best"}  # key prefix of a group of runs: its learning rate
@@ -24,7 +24,7 @@ def table(results: Mapping[str, Mapping[str, Any]], hits: Mapping[str, np.ndarra
     if strangers:
         raise UserError(
             f"the ablations {', '.join(strangers)} are not of budget {budget}: "
-            "run `dvc repro study` to bring all of them to the same one."
+            "run `dvc repro compare` to bring all of them to the same one."
         )
     rows = []
     for group, (prefix, rate) in enumerate(GROUPS.items()):

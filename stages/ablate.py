@@ -1,10 +1,10 @@
-"""Train one entry of the ablations over seeds: `python stages/study_run.py relu`."""
+"""Train one entry of the ablations over seeds: `python stages/ablate.py relu`."""
 
 import typer
 
+from cnnlab.ablation.runs import Setting, Variant, run_variant
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
-from cnnlab.study.runs import Setting, Variant, run_variant
 from cnnlab.training.devices import choose_device, tune_process
 
 
@@ -28,13 +28,13 @@ def main(name: str = typer.Argument(help="as in params.yaml under ablations")) -
         "recipe": protocol.recipe,
         "epochs": runs.curves()[-1]["epoch"],
     }
-    artifacts.write_array(artifacts.study_hits_path(name), runs.hits())
-    artifacts.write_csv(artifacts.study_curve_path(name), runs.curves())
-    artifacts.write_json(artifacts.metrics_path("study", name), figures)
+    artifacts.write_array(artifacts.ablation_hits_path(name), runs.hits())
+    artifacts.write_csv(artifacts.ablation_curve_path(name), runs.curves())
+    artifacts.write_json(artifacts.metrics_path("ablation", name), figures)
     for checkpoint in runs.checkpoints:
         checkpoint.remove()
     accuracy, spread = figures["test_accuracy_mean"], figures["test_accuracy_std"]
-    print(f"{name}: test accuracy {accuracy:.4f} ± {spread:.4f} (n={figures['n']}); next: `dvc repro study`.")
+    print(f"{name}: test accuracy {accuracy:.4f} ± {spread:.4f} (n={figures['n']}); next: `dvc repro compare`.")
 
 
 if __name__ == "__main__":

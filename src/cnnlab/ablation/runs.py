@@ -2,28 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from cnnlab.ablation.measure import DEAD_SAMPLE, dead_rectifiers, measure_test
+from cnnlab.ablation.statistics import mean_and_spread
+from cnnlab.ablation.table import GROUPS
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import Precision, Protocol
 from cnnlab.core.split import choose
 from cnnlab.models.classifier import Classifier
-from cnnlab.study.statistics import mean_and_spread
-from cnnlab.study.table import GROUPS
 from cnnlab.training import graph
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_seeds
 from cnnlab.training.devices import room_for
-from cnnlab.training.loop import EVALUATION_BATCH
 from cnnlab.training.steps import Row
 from cnnlab.training.trained import Trained
-
-DEAD_SAMPLE = 5000  # a ReLU that is 0 for this many training pictures counts as dead
 
 
 @dataclass(frozen=True)
@@ -148,32 +144,6 @@ def summarise(runs: list[SeedRun]) -> dict[str, Any]:
     return figures | {f"test_accuracy_seed_{run.seed}": run.figures["test_accuracy"] for run in runs}
 
 
-@torch.inference_mode()
-def dead_rectifiers(classifier: Classifier, images: np.ndarray, device: torch.device) -> dict[str, float]:
-    """The share of ReLUs (units, and whole channels of convolutions) that are 0 for every picture; {} without ReLUs.
-
-    images: uint8 [n, c, h, w].
-    """
-    largest: dict[str, torch.Tensor] = {}
-
-    def remember(name: str, _module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-        peak = output.amax(dim=[axis for axis in range(output.ndim) if axis != 1])
-        largest[name] = torch.maximum(largest[name], peak) if name in largest else peak
-
-    hooks = [
-        module.register_forward_hook(partial(remember, name))
-        for name, module in classifier.named_modules()
-        if isinstance(module, nn.ReLU)
-    ]
-    for start in range(0, len(images), EVALUATION_BATCH):
-        classifier(torch.tensor(images[start : start + EVALUATION_BATCH], device=device))
-    for hook in hooks:
-        hook.remove()
-    if not largest:
-        return {}
-    return {"dead_relus": float(torch.cat(list(largest.values())).le(0).float().mean())}
-
-
 def _train(
     variant: Variant, setting: Setting, seeds: Sequence[int], rate: float | None, validate: bool | None
 ) -> list[Trained[Classifier]]:
@@ -185,16 +155,3 @@ def _train(
         recipe=protocol.recipe, names={seed: f"{variant.name}{kind}-seed-{seed}" for seed in seeds},
         held_out=setting.held_out, device=setting.device, precision=setting.precision, validate=validate,
     )  # fmt: skip
-
-
-@torch.inference_mode()
-def measure_test(classifier: Classifier, test: Split, device: torch.device) -> tuple[float, np.ndarray]:
-    """Mean cross-entropy, and which pictures are right."""
-    losses, hits = [], []
-    for start in range(0, len(test.labels), EVALUATION_BATCH):
-        part = slice(start, start + EVALUATION_BATCH)
-        labels = torch.tensor(test.labels[part], device=device)
-        logits = classifier(torch.tensor(test.images[part], device=device))
-        losses.append(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-        hits.append(logits.argmax(1) == labels)
-    return float(torch.stack(losses).sum()) / len(test.labels), torch.cat(hits).cpu().numpy()

@@ -1,8 +1,7 @@
-"""Means over seeds, differences paired by seed, and their tests. No torch."""
+"""Means over seeds, differences of two runs, and their tests. No torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -25,9 +24,9 @@ class Estimate:
     n: int
     wins: float | None = None
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The confidence interval."""
-        reach = float(stats.t.ppf(0.5 + level / 2, self.df)) * self.error
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval."""
+        reach = float(stats.t.ppf(0.975, self.df)) * self.error
         return self.mean - reach, self.mean + reach
 
     def p_beyond(self, threshold: float, above: bool) -> float:
@@ -81,18 +80,14 @@ def mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float]:
 def paired_difference(variant: Sequence[float], baseline: Sequence[float]) -> dict[str, float]:
     """The mean difference of runs paired by seed and, from three pairs on, its 95 % interval and p-value.
 
-    By Student's t; keys mean, low, high, p. Equal differences have no spread: the interval has no width then, and p is
-    1, since nothing is known of the error.
+    By Student's t; keys mean, low, high, p. Equal differences have an interval without width and a p of 1, since they
+    tell nothing of the error.
     """
-    differences = np.subtract(variant, baseline)
-    mean = float(differences.mean())
-    if len(differences) < FEWEST:
-        return {"mean": mean}
-    if np.ptp(differences) == 0:
-        return {"mean": mean, "low": mean, "high": mean, "p": 1.0}
-    test: Any = stats.ttest_1samp(differences, 0)
-    low, high = test.confidence_interval(0.95)
-    return {"mean": mean, "low": float(low), "high": float(high), "p": float(test.pvalue)}
+    found = paired(variant, baseline)
+    if found.n < FEWEST:
+        return {"mean": found.mean}
+    low, high = found.interval()
+    return {"mean": found.mean, "low": low, "high": high, "p": found.p_beyond(0, found.mean > 0)}
 
 
 def mcnemar(variant_hits: np.ndarray, baseline_hits: np.ndarray) -> dict[str, float | int]:
