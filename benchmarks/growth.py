@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from cnnlab.core import artifacts, datasets, params
+from cnnlab.core import artifacts, datasets, schema
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import run_command
 
@@ -83,7 +83,7 @@ def _prepare(folder: Path, pictures: int, side: int, classes: int) -> None:
     finally:
         os.chdir(here)
     text = (ROOT / "params.yaml").read_text()
-    once = params.steps_in_pass(pictures - pictures // 10, 128)
+    once = schema.steps_in_pass(pictures - pictures // 10, 128)
     text, found = re.subn(r"quick: \{steps: 2954,", f"quick: {{steps: {once},", text, count=1)
     assert found, "LeNet's steps at budget quick are not where they were in params.yaml"
     (folder / "params.yaml").write_text(text)

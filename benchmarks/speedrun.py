@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cnnlab.core import artifacts, datasets
 from cnnlab.core.errors import UserError, run_command
-from cnnlab.core.params import Run
+from cnnlab.core.schema import Run
 from cnnlab.models.classifier import Classifier
 from cnnlab.training.classification import train_classifier
 from cnnlab.training.devices import choose_device, describe, tune_process

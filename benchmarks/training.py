@@ -32,10 +32,10 @@ import torchvision
 import typer
 
 from cnnlab import models
-from cnnlab.core import artifacts, datasets, params
+from cnnlab.core import artifacts, datasets, params, schema
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError, run_command
-from cnnlab.core.params import Precision
+from cnnlab.core.schema import Precision
 from cnnlab.models import small_maps
 from cnnlab.training import classification, loop
 from cnnlab.training.devices import choose_device, describe, tune_process
@@ -100,7 +100,7 @@ def _alone(measure: Callable[..., float], *arguments: Any) -> float:
 def _our_seconds(name: str, count: int, epochs: int, device_name: str, precision: Precision) -> float:
     """Our loop by the recipe plain, measuring the test pictures after each epoch."""
     loop.FEW_EPOCHS = 1  # a point of the curve each epoch, on all pictures, as the book has it
-    run = params.Run(steps=epochs * params.steps_in_pass(count, BATCH), batch_size=BATCH, learning_rate=0.1)
+    run = schema.Run(steps=epochs * schema.steps_in_pass(count, BATCH), batch_size=BATCH, learning_rate=0.1)
     train, test = _parts(count)
     both = Split(np.concatenate([train.images, test.images]), np.concatenate([train.labels, test.labels]))
     parts = np.arange(len(train.labels)), np.arange(len(train.labels), len(both.labels))

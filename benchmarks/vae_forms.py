@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import typer
 
-from cnnlab.core import artifacts, datasets, params
+from cnnlab.core import artifacts, datasets, params, schema
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import run_command
 from cnnlab.training.devices import choose_device, describe, tune_process
@@ -91,7 +91,7 @@ def _read(data: str) -> tuple[DatasetInfo, Split, Split]:
     return info, parts[0], parts[1]
 
 
-def _measure(trained: Trained, settings: params.Vae, test: Split, seed: int, device: torch.device) -> dict[str, Any]:
+def _measure(trained: Trained, settings: schema.Vae, test: Split, seed: int, device: torch.device) -> dict[str, Any]:
     """Test figures, one draw of the code for each picture, and the run's own."""
     task = VaeTask(trained.module, settings.model_copy(update={"beta": 1.0}))
     data = torch.tensor(test.images, device=device), torch.tensor(test.labels, device=device)

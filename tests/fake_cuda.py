@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from cnnlab import models
 from cnnlab.core import params
 from cnnlab.core.datasets import DatasetInfo, Split
-from cnnlab.core.params import Run, Vae, VaeRun
+from cnnlab.core.schema import Run, Vae, VaeRun
 from cnnlab.training import classification, devices, graph, loop, recipe, steps
 from cnnlab.vae import training as vae_training
 
@@ -112,7 +112,7 @@ def patches() -> list:
         mock.patch.object(graph, "_side_stream", return_value=contextlib.nullcontext()),
         mock.patch.object(graph._Branch, "step", watched_step),
         mock.patch.object(steps, "WARM_UP", 1),
-        mock.patch("cnnlab.core.params.LEAST_BATCHES", 1),  # one batch is a pass
+        mock.patch("cnnlab.core.schema.LEAST_BATCHES", 1),  # one batch is a pass
         mock.patch.object(loop, "make_optimizer", remembered_optimizer),
         mock.patch.object(classification, "Checkpoint", MemoryCheckpoint),
         mock.patch.object(vae_training, "Checkpoint", MemoryCheckpoint),

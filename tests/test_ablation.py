@@ -19,7 +19,7 @@ from cnnlab.ablation.table import table
 from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Protocol
+from cnnlab.core.schema import Protocol
 from cnnlab.data.sample import load_sample
 from cnnlab.figures.ablation import differences
 from cnnlab.models.classifier import Classifier

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnlab.cli import check
-from cnnlab.core import datasets, params
+from cnnlab.core import datasets, params, schema
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError, run_command
 from cnnlab.core.split import stratified_split
@@ -35,7 +35,7 @@ from stages import download, page, vae_download
 from tests import report_lab
 from tests.report_lab import ROOT
 
-FOLDER = params.Folder(path="data/pictures", side=28, mode="grey")
+FOLDER = schema.Folder(path="data/pictures", side=28, mode="grey")
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from ruamel.yaml import YAML
 
-from cnnlab.core import params
+from cnnlab.core import params, schema
 from cnnlab.core.errors import UserError
 from cnnlab.core.split import stratified_split
 from cnnlab.core.text import is_plain, printable
@@ -416,7 +416,7 @@ def test_a_wrong_layout_is_reported(tmp_path, lay: Callable[[Path], None], fault
 def test_a_folder_is_fetched_as_a_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fill(Path("mine"), {"<script>": 3, "b": 3})
-    fetched = fetch.fetch("folder", params.Folder(path="mine", side=SIZE, mode="rgb"), budget="smoke", seed=0)
+    fetched = fetch.fetch("folder", schema.Folder(path="mine", side=SIZE, mode="rgb"), budget="smoke", seed=0)
     assert fetched.info.class_names == ("<script>", "b")
     assert fetched.info.shape == (3, SIZE, SIZE) == fetched.train.images.shape[1:]
     assert (fetched.info.name, fetched.info.source, fetched.info.light_on_dark) == ("folder", "mine", False)
@@ -630,7 +630,7 @@ def test_stored_pictures_that_dvc_does_not_have_are_one_sentence(project):
 @pytest.mark.parametrize("option", [{"act": "rleu"}, {"channels": [6]}])
 def test_the_first_stage_checks_the_options_of_every_network_and_ablation(project, monkeypatch, option):
     loaded = params.load(ROOT / "params.yaml")
-    wrong = loaded.ablations | {"wrong": params.Ablation(baseline="lenet", change=option)}
+    wrong = loaded.ablations | {"wrong": schema.Ablation(baseline="lenet", change=option)}
     monkeypatch.setattr(params, "load", lambda: loaded.model_copy(update={"ablations": wrong}))
     with pytest.raises(UserError, match=f"lenet: option '{next(iter(option))}' is "):
         check.main()
@@ -639,7 +639,7 @@ def test_the_first_stage_checks_the_options_of_every_network_and_ablation(projec
 
 def test_a_tilde_is_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    assert params.Folder(path="~/my pics", side=28, mode="grey").path == "/home/me/my pics"
+    assert schema.Folder(path="~/my pics", side=28, mode="grey").path == "/home/me/my pics"
 
 
 # --- Folder sets of every shape

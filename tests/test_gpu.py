@@ -16,7 +16,7 @@ from cnnlab import models
 from cnnlab.core import params
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Run, Vae
+from cnnlab.core.schema import Run, Vae
 from cnnlab.data.sample import load_sample
 from cnnlab.models.classifier import Classifier
 from cnnlab.sweep import cluster

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.core import params
+from cnnlab.core import params, schema
 from cnnlab.core.errors import UserError
 
 SHIPPED = Path(__file__).parent.parent / "params.yaml"
@@ -23,9 +23,8 @@ def test_the_file_that_ships_is_right():
     [
         ("act: sigmoid", "act: swish", ["act", "'swish'", "'sigmoid'", "'silu'"]),
         ("act: sigmoid", "atc: sigmoid", ["unknown key 'atc'", "did you mean 'act'?"]),
-        ("  side: 64 ", "  size: 64 ", ["unknown key 'folder.size'", "it is called 'side' now"]),
-        ("    side: 32 ", "    size: 32 ", ["unknown key 'vae.lfw.size'", "it is called 'side' now"]),
-        ("    plain:", "    report:", ["unknown key 'models.lenet.report'", "it is called 'plain' now"]),
+        ("  side: 64 ", "  size: 64 ", ["unknown key 'folder.size'", "did you mean 'side'"]),
+        ("    side: 32 ", "    size: 32 ", ["unknown key 'vae.lfw.size'", "did you mean 'side'"]),
         ("seed: 0", "seed: zero", ["seed", "'zero'", "integer"]),
         ("seed: 0", "seed: -1", ["seed", "-1", "greater than or equal to 0"]),
         ("seed: 0", "seed: true", ["seed", "True", "integer"]),
@@ -42,6 +41,12 @@ def test_the_file_that_ships_is_right():
         ("{act: tanh}", "{atc: tanh}", ["'tanh'", "'atc'", "lenet does not have", "act, norm, pool"]),
         ("relu: {baseline: lenet", "relu: {baseline: alexnet", ["'relu'", "'alexnet'", "lenet, mynet"]),
         ("  tanh: {", "  relu: {", ["duplicate key"]),
+        # The user's own name for a block may be the name of a key.
+        (
+            "  tanh: {baseline: lenet, change",
+            "  baseline: {baseline: lenet, chnge",
+            ["'ablations.baseline.chnge'", "did you mean 'change'?"],
+        ),
         ("  tanh: {", "  lenet: {", ["duplicate key"]),
         ("  tanh: {", "  ../tanh: {", ["ablations.../tanh", "pattern"]),
         ("change: {act: tanh}", "change: {}", ["'tanh'", "changes 0 options", "a baseline's own entry"]),
@@ -113,7 +118,7 @@ def test_fashion_mnist_has_the_steps_that_its_figures_are_of(network, recipe):
         pictures = {"modern": (1350, 54_000), "plain": (1500, 60_000)}[recipe][budget != "smoke"]
         chosen = settings.model_copy(update={"budget": budget, "recipe": recipe})
         asked, run = chosen.run(network), chosen.run(network).fitted(pictures)
-        steps = round(passes * params.steps_in_pass(pictures, asked.batch_size))
+        steps = round(passes * schema.steps_in_pass(pictures, asked.batch_size))
         assert run.steps == steps * asked.batch_size // run.batch_size, (budget, asked)
         if (budget, recipe) != ("smoke", "plain"):
             assert run == asked
@@ -121,16 +126,16 @@ def test_fashion_mnist_has_the_steps_that_its_figures_are_of(network, recipe):
 
 @pytest.mark.parametrize("pictures", [2, 5, 20, 130, 902, 5000, 54_000])
 def test_few_pictures_have_small_batches_and_no_more_passes_than_allowed(pictures):
-    run = params.Run(steps=2000, passes=20, batch_size=256).fitted(pictures)
-    assert run.batch_size == min(256, max(8, pictures // params.LEAST_BATCHES))
-    assert run.steps == min(2000 * 256 // run.batch_size, 20 * params.steps_in_pass(pictures, run.batch_size))
+    run = schema.Run(steps=2000, passes=20, batch_size=256).fitted(pictures)
+    assert run.batch_size == min(256, max(8, pictures // schema.LEAST_BATCHES))
+    assert run.steps == min(2000 * 256 // run.batch_size, 20 * schema.steps_in_pass(pictures, run.batch_size))
     assert run.fitted(pictures) == run
 
 
 @pytest.mark.parametrize(("momentum", "rate"), [(0.0, 0.2), (0.9, 0.1)])
 def test_smaller_batches_lower_the_rate_by_the_rule_of_their_optimizer(momentum, rate):
-    run = params.Run(steps=2000, batch_size=256, learning_rate=0.4, momentum=momentum)
-    assert run.fitted(64 * params.LEAST_BATCHES).learning_rate == pytest.approx(rate)
+    run = schema.Run(steps=2000, batch_size=256, learning_rate=0.4, momentum=momentum)
+    assert run.fitted(64 * schema.LEAST_BATCHES).learning_rate == pytest.approx(rate)
 
 
 def test_own_pictures_are_augmented_under_recipe_modern_alone():

@@ -262,7 +262,7 @@ def key(tmp_path: Path, **changes) -> Path:
     """Where a tiny classifier's checkpoint lies under changed settings or data."""
     import torch
 
-    from cnnlab.core.params import Run
+    from cnnlab.core.schema import Run
     from cnnlab.training import classification, loop
 
     values = {"architecture": "lenet", "options": {"act": "relu"}, "recipe": "modern", "seed": 0, "held_out": 0.2}

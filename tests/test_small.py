@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from cnnlab import embedding
 from cnnlab.baselines.classifiers import fit_baselines
-from cnnlab.core import artifacts, fonts, metrics, params
+from cnnlab.core import artifacts, fonts, metrics, params, schema
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.split import stratified_split
 from cnnlab.embedding import features
@@ -55,7 +55,7 @@ def whole_pipeline(info: DatasetInfo, split: Split, folder: Path) -> None:
     assert all(np.isfinite(v) for v in baselines.figures(names).values() if not isinstance(v, str))
     assert sum(row["train"] for row in baselines.by_class(names)) == len(train.labels)
 
-    run = params.Run(steps=2, batch_size=256, flip=True, shift=4)
+    run = schema.Run(steps=2, batch_size=256, flip=True, shift=4)
     options = {"act": "relu", "channels": [2, 3], "kernel_size": 3}
     trained = train_classifier(
         "lenet", options, info, train, run, recipe="modern", seed=0, held_out=0.15 / 0.85, device=CPU,
@@ -101,7 +101,7 @@ def whole_vae(info: DatasetInfo, split: Split, folder: Path) -> None:
     rest, drawn = stratified_split(split.labels, 0.15, 0)
     train, test = Split(split.images[rest], split.labels[rest]), Split(split.images[drawn], split.labels[drawn])
     chosen = SHIPPED.vae.model_copy(update={"z_dim": 3})
-    run = params.VaeRun(steps=2, batch_size=64, learning_rate=0.002, bound_pictures=5)
+    run = schema.VaeRun(steps=2, batch_size=64, learning_rate=0.002, bound_pictures=5)
     trained = train_vae(info, train, chosen, run, seed=0, held_out=0.1, device=CPU)
     artifacts.write_json(folder / "vae.json", trained.metrics())
     labels = train.labels if info.class_names else train.labels * 0

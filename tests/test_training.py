@@ -12,7 +12,7 @@ from torch import nn
 
 from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Run
+from cnnlab.core.schema import Run
 from cnnlab.data.sample import load_sample
 from cnnlab.training import augment
 from cnnlab.training.checkpoint import Checkpoint

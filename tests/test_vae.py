@@ -10,7 +10,8 @@ from scipy.integrate import quad
 
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Faces, Vae, VaeRun, load
+from cnnlab.core.params import load
+from cnnlab.core.schema import Faces, Vae, VaeRun
 from cnnlab.vae.likelihoods import log_likelihood, mean_pixel, pixel_entropy
 from cnnlab.vae.model import VAE, load_vae, save_vae
 from cnnlab.vae.task import VaeTask

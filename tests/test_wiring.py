@@ -13,7 +13,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from cnnlab import models
-from cnnlab.core import params
+from cnnlab.core import params, schema
 from cnnlab.inference.session import default_model_path
 
 ROOT = Path(__file__).parent.parent
@@ -186,7 +186,7 @@ def test_every_architecture_is_in_the_registry_the_settings_and_the_pipeline():
 
 def test_every_switch_of_lenet_is_an_option_a_setting_and_a_flag_of_its_stage():
     settings = params.load(ROOT / "params.yaml")
-    switches = set(params.Switches.model_fields)
+    switches = set(schema.Switches.model_fields)
     _self, _shape, _classes, *options = inspect.signature(models.load("lenet").__init__).parameters
     words, _, _ = pipeline()["train@lenet"]
     assert set(options) == switches

@@ -30,7 +30,7 @@ from cnnlab import models
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError, run_command
-from cnnlab.core.params import LEAST_BATCHES, Precision, Run, VaeRun
+from cnnlab.core.schema import LEAST_BATCHES, Precision, Run, VaeRun
 from cnnlab.data.sample import load_sample
 from cnnlab.models.classifier import Classifier
 from cnnlab.training.checkpoint import Checkpoint
@@ -371,7 +371,7 @@ def accuracy(lab: Lab) -> Figures:
 
 PAIR = """
 from cnnlab.core.datasets import DatasetInfo
-from cnnlab.core.params import Run
+from cnnlab.core.schema import Run
 from cnnlab.data.sample import load_sample
 from cnnlab.training import parallel
 from cnnlab.training.classification import train_classifier

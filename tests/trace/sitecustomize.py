@@ -28,13 +28,13 @@ def record_files() -> None:
 
 def record_settings() -> None:
     """Note every setting that is read from what `params.load` returns, by its dotted path."""
-    from cnnlab.core import params
+    from cnnlab.core import params, schema
 
-    paths: dict[int, tuple[params.Block, str]] = {}  # holds the blocks, so that no other object gets their ids
-    read, load, dump = params.Block.__getattribute__, params.load, params.Block.model_dump
+    paths: dict[int, tuple[schema.Block, str]] = {}  # holds the blocks, so that no other object gets their ids
+    read, load, dump = schema.Block.__getattribute__, params.load, schema.Block.model_dump
 
     def enter(value: Any, path: str) -> None:
-        if isinstance(value, params.Block):
+        if isinstance(value, schema.Block):
             paths[id(value)] = (value, path)
             for name in type(value).model_fields:
                 enter(read(value, name), f"{path}{name}.")
@@ -42,14 +42,14 @@ def record_settings() -> None:
             for name, item in value.items():
                 enter(item, f"{path}{name}.")
 
-    def recording_read(block: params.Block, name: str) -> Any:
+    def recording_read(block: schema.Block, name: str) -> Any:
         value = read(block, name)
-        if id(block) in paths and name in type(block).model_fields and not isinstance(value, params.Block):
-            table = isinstance(value, dict) and any(isinstance(item, params.Block) for item in value.values())
+        if id(block) in paths and name in type(block).model_fields and not isinstance(value, schema.Block):
+            table = isinstance(value, dict) and any(isinstance(item, schema.Block) for item in value.values())
             (tables_read if table else settings_read).add(paths[id(block)][1] + name)
         return value
 
-    def recording_dump(block: params.Block, **options: Any) -> dict[str, Any]:
+    def recording_dump(block: schema.Block, **options: Any) -> dict[str, Any]:
         if id(block) in paths:
             settings_read.add(paths[id(block)][1].removesuffix("."))
         return dump(block, **options)
@@ -59,8 +59,8 @@ def record_settings() -> None:
         enter(settings, "")
         return settings
 
-    params.Block.__getattribute__ = recording_read
-    setattr(params.Block, "model_dump", recording_dump)  # noqa: B010
+    schema.Block.__getattribute__ = recording_read
+    setattr(schema.Block, "model_dump", recording_dump)  # noqa: B010
     params.load = recording_load
 
 

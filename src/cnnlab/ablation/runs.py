@@ -11,7 +11,7 @@ from cnnlab.ablation.measure import DEAD_SAMPLE, dead_rectifiers, measure_test
 from cnnlab.ablation.statistics import mean_and_spread
 from cnnlab.ablation.table import GROUPS
 from cnnlab.core.datasets import DatasetInfo, Split
-from cnnlab.core.params import Precision, Protocol
+from cnnlab.core.schema import Precision, Protocol
 from cnnlab.core.split import choose
 from cnnlab.models.classifier import Classifier
 from cnnlab.training import graph

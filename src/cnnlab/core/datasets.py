@@ -53,11 +53,11 @@ def save_dataset(info: DatasetInfo, train: Split, test: Split) -> None:
 
 
 def load_info(dataset: str) -> DatasetInfo:
-    """Read data/NAME/dataset.json; the title of a file that has none is the name."""
+    """Read data/NAME/dataset.json."""
     path = dataset_dir(dataset) / "dataset.json"
     values = read_json(path)
     try:
-        return DatasetInfo(**{"title": values["name"], **values, "class_names": tuple(values["class_names"])})
+        return DatasetInfo(**{**values, "class_names": tuple(values["class_names"])})
     except (KeyError, TypeError):
         raise UserError(f"{path} does not describe a data set: remove it and run `dvc repro`.") from None
 

@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from typing import Literal
 
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import OWN_PICTURES, Params
+from cnnlab.core.params import Params
+from cnnlab.core.schema import OWN_PICTURES
 
 FACES = "lfw"  # the value of `vae.dataset` for Labeled Faces in the Wild: it has no classes, so only the VAE takes it
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnnlab.core.datasets import DatasetInfo, Split
-from cnnlab.core.params import OWN_PICTURES, Folder
+from cnnlab.core.schema import OWN_PICTURES, Folder
 from cnnlab.data.catalogue import DATA_SETS, FASHION_MNIST, DataSet, check_name
 from cnnlab.data.folder import read_folder
 from cnnlab.data.formats import read_files

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError
+from cnnlab.core.schema import OWN_TEST_SHARE
 from cnnlab.core.split import stratified_split
 from cnnlab.core.text import is_plain, printable
 from cnnlab.data.files import visible
 from cnnlab.data.pictures import PictureError, read_picture, to_pixels
 
-TEST_SHARE = 0.15  # of each class, if the user brings no test/
 HALVES = ("train", "test")
 LEAST = {"": 3, "train": 2, "test": 1}  # pictures a class: one to train, one to validate and one to test on
 NAMED = 10  # unreadable pictures that an error names
@@ -58,7 +58,7 @@ def read_folder(path: str | Path, size: int, mode: Mode, seed: int) -> FolderPic
     read = _read({part: list(classes.values()) for part, classes in parts.items()}, root, size, mode, notes)
     if "test" in read:
         return FolderPictures(names, read["train"], read["test"], tuple(notes))
-    rest, drawn = stratified_split(read["train"].labels, TEST_SHARE, seed)
+    rest, drawn = stratified_split(read["train"].labels, OWN_TEST_SHARE, seed)
     images, labels = read["train"].images, read["train"].labels
     train, test = Split(images[rest], labels[rest]), Split(images[drawn], labels[drawn])
     return FolderPictures(names, train, test, tuple(notes))

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import OWN_PICTURES, Params
+from cnnlab.core.params import Params
+from cnnlab.core.schema import OWN_PICTURES
 from cnnlab.core.text import printable
 from cnnlab.data.catalogue import FACES
 

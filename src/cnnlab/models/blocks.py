@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
-from cnnlab.core.params import Activation, Normalisation, Pooling, Probability
+from cnnlab.core.schema import Activation, Normalisation, Pooling, Probability
 
 __all__ = [
     "ACTIVATIONS",

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from cnnlab.core import metrics
-from cnnlab.core.params import OWN_PICTURES, Params
+from cnnlab.core.params import Params
+from cnnlab.core.schema import OWN_PICTURES
 from cnnlab.figures.style import COLOURS, MARKERS
 from cnnlab.page import reported
 from cnnlab.page.ablation import ablation

@@ -12,7 +12,7 @@ import torch
 
 from cnnlab.ablation.measure import DEAD_SAMPLE, dead_rectifiers, measure_test
 from cnnlab.core.datasets import DatasetInfo, Split
-from cnnlab.core.params import Precision
+from cnnlab.core.schema import Precision
 from cnnlab.core.split import stratified_split
 from cnnlab.models.classifier import Classifier
 from cnnlab.study import records

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Params, Recipe, Run, steps_in_pass
+from cnnlab.core.params import Params
+from cnnlab.core.schema import Recipe, Run, steps_in_pass
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cnnlab.core.params import Run
+from cnnlab.core.schema import Run
 
 LOG_ASPECT = float(torch.tensor(3.3).log())  # of random erasing; float32, a number: a graph may hold no CPU tensor
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from cnnlab import models
 from cnnlab.core.datasets import DatasetInfo, Split
-from cnnlab.core.params import ClassWeights, Precision, Recipe, Run
+from cnnlab.core.schema import ClassWeights, Precision, Recipe, Run
 from cnnlab.core.split import stratified_split
 from cnnlab.models.blocks import initialise_xavier, standardise
 from cnnlab.models.classifier import Classifier

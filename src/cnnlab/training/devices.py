@@ -14,7 +14,7 @@ import torch
 
 from cnnlab.core import errors
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Precision
+from cnnlab.core.schema import Precision
 
 Multiplied = Literal["float32", "tf32", "bfloat16"]  # what `precision: auto` becomes
 

@@ -9,7 +9,7 @@ import math
 
 from torch import nn
 
-from cnnlab.core.params import Recipe, Run
+from cnnlab.core.schema import Recipe, Run
 from cnnlab.training.optimizers import SGD, AdamW, Optimizer
 
 # The rate where params.yaml names none: by recipe, for saturating sigmoids and for everything else. The report's own

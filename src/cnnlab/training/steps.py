@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Recipe, steps_in_pass
+from cnnlab.core.schema import Recipe, steps_in_pass
 from cnnlab.training import parallel
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import Multiplied

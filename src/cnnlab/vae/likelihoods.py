@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.core.params import Likelihood
+from cnnlab.core.schema import Likelihood
 
 NEAR_ZERO = 1e-2  # below that |l|, series take the place of quotients that lose their digits
 

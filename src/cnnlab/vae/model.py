@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Likelihood, VaeDecoder
+from cnnlab.core.schema import Likelihood, VaeDecoder
 from cnnlab.models import weights
 from cnnlab.models.blocks import Shape
 from cnnlab.vae.likelihoods import mean_pixel

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cnnlab.core.params import Vae
+from cnnlab.core.schema import Vae
 from cnnlab.training.augment import mirror
 from cnnlab.training.devices import Multiplied
 from cnnlab.vae.likelihoods import leaves_padding_out, log_likelihood

@@ -8,7 +8,7 @@ import torch
 
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
-from cnnlab.core.params import Precision, Vae, VaeRun
+from cnnlab.core.schema import Precision, Vae, VaeRun
 from cnnlab.core.split import stratified_split
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import choose_precision, describe, memory_format, room_for
