@@ -656,24 +656,6 @@ def test_a_data_set_added_to_the_catalogue_alone_goes_all_the_way_to_the_page(tm
     assert "Greek letters" in Path("report/index.html").read_text(encoding="utf-8")
 
 
-def test_a_description_without_a_title_is_read(tiny):
-    put("data/raw/tiny", PUBLISHED)
-    fetched = got(tiny)
-    assert fetched.info.title == "Tiny letters"
-    datasets.save_dataset(fetched.info, fetched.train, fetched.test)
-    path = Path("data/tiny/dataset.json")
-    values = json.loads(path.read_text())
-    del values["title"]
-    path.write_text(json.dumps(values))
-    assert datasets.load_info("tiny").title == "tiny"
-
-
-# --- Splits
-
-LABELLINGS = st.lists(st.integers(2, 30), min_size=1, max_size=6)
-
-
-@given(LABELLINGS, st.floats(0.01, 0.99), st.integers(0, 2**31 - 1), st.randoms(use_true_random=False))
 def test_a_split_takes_its_share_of_each_class(counts, share, seed, random):
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     random.shuffle(labels)
