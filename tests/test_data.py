@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import http.server
 import io
-import json
 import os
 import pickle
 import re
@@ -656,6 +655,12 @@ def test_a_data_set_added_to_the_catalogue_alone_goes_all_the_way_to_the_page(tm
     assert "Greek letters" in Path("report/index.html").read_text(encoding="utf-8")
 
 
+# --- Splits
+
+LABELLINGS = st.lists(st.integers(2, 30), min_size=1, max_size=6)
+
+
+@given(LABELLINGS, st.floats(0.01, 0.99), st.integers(0, 2**31 - 1), st.randoms(use_true_random=False))
 def test_a_split_takes_its_share_of_each_class(counts, share, seed, random):
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     random.shuffle(labels)
