@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cnnlab.core.fonts import width
-from cnnlab.figures.style import DPI, FAINT, FONT, INK, as_rgb
+from cnnlab.figures.style import DPI, FAINT, INK, as_rgb
 
 GAP = 2  # pixels between tiles, before enlarging: of the page's own white
 PAGE = 255
@@ -42,7 +42,6 @@ def tile_sheet(
             color=INK,
             va="top",
             weight="bold",
-            fontdict=FONT,
         )
     _caption(figure, tiles, rows, columns, zoom, left, top, page_width, page_height)
     return figure
@@ -74,7 +73,6 @@ def _caption(
             color=INK,
             ha="right",
             va="center",
-            fontdict=FONT,
         )
     for index, caption in enumerate(columns):
         x = (left + index * width + (width - GAP * zoom) / 2) / page_width
@@ -86,5 +84,4 @@ def _caption(
             color=FAINT,
             ha="center",
             va="bottom",
-            fontdict=FONT,
         )
