@@ -5,10 +5,7 @@ each network, layer, perplexity and class, "all" being the mean over all picture
 turns it into the tables of docs/embeddings.md.
 """
 
-import os
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the stage
 
 import typer
 from tqdm import tqdm

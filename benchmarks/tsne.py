@@ -5,14 +5,11 @@ points. The divergences are computed here, exactly and on the same affinities, s
 are compared with those among the 50 dimensions. A third contender has the learning rate n/12 in both phases.
 """
 
-import os
 import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the stage
 
 import numpy as np
 import typer
