@@ -246,7 +246,7 @@ def test_explain_draws_one_picture_and_refuses_two(tmp_path: Path, monkeypatch: 
     assert "what Bag (" in done.output
     with Image.open("heat.png") as drawn:
         assert drawn.size[0] > 500
-    for wrong, match in ((["both"], "is 2 pictures"), (["both/0.png", "-o", "x.jpg"], "ends in .png"),
+    for wrong, match in ((["both"], "is 2 pictures"), (["both/0.png", "-o", "x.jpg"], "must end in .png"),
                          (["both/0.png", "--class", "sock"], "there is no class 'sock'")):  # fmt: skip
         with pytest.raises(UserError, match=match):
             raise CliRunner().invoke(app, wrong).exception or AssertionError
