@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import typer
 
-from cnnlab import embedding
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
 from cnnlab.embedding import features
 from cnnlab.embedding.pca import fit_pca
+from cnnlab.embedding.quality import measure
 from cnnlab.embedding.tsne import EXAGGERATION, START_SCALE, available_threads, fit_tsne
 from cnnlab.inference import Model
 
@@ -98,7 +98,7 @@ def main(
                 begun = time.perf_counter()
                 points = CONTENDERS[name](reduced, perplexity, iterations, settings.seed)
                 seconds.append(time.perf_counter() - begun)
-            quality = embedding.measure(reduced, points, test.labels[chosen]).overall()
+            quality = measure(reduced, points, test.labels[chosen]).overall()
             row = {
                 "rows": len(chosen),
                 "by": name,

@@ -8,7 +8,7 @@ import typer
 from cnnlab.cli.arguments import AsJson, NoInvert, Pictures
 
 if TYPE_CHECKING:
-    from cnnlab.embedding.stored import Placed, StoredMap
+    from cnnlab.embedding.placing import Placed, StoredMap
 
 NAMED = 20  # new pictures whose names are written on the map; of more, only the places are marked
 
@@ -41,7 +41,7 @@ def project(
     from cnnlab.cli.output import check_png, json_line
     from cnnlab.core import artifacts
     from cnnlab.core.text import printable
-    from cnnlab.embedding.stored import open_map
+    from cnnlab.embedding.placing import open_map
     from cnnlab.inference.session import Model
 
     check_png(output)

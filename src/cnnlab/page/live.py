@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnlab.core import artifacts
 from cnnlab.core.datasets import Split, load_split
-from cnnlab.embedding.stored import StoredMap, open_map
+from cnnlab.embedding.placing import StoredMap, open_map
 from cnnlab.embedding.tsne import LEAST, PLACE_PERPLEXITY, fitting_perplexity
 from cnnlab.inference import Model
 from cnnlab.inference.session import session_of

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cnnlab.embedding import TITLES
+from cnnlab.embedding.maps import TITLES
 from cnnlab.page.sources import Network, Row, Sources
 
 MOST_POINTS = 4000  # of a map that are drawn: more hide each other, and each costs a thumbnail

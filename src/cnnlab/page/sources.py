@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab import embedding
 from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import Params
+from cnnlab.embedding.maps import METHODS, Method
 from cnnlab.inference import Model
 from cnnlab.study import findings, records
 from cnnlab.study.plan import plan
@@ -33,8 +33,8 @@ class Network:
     answers: list[Row]  # actual and predicted class of each test picture, in the order of the test set
     mistakes: bytes
     feature_maps: dict[str, bytes]
-    maps: dict[embedding.Method, dict[str, list[Row]]]  # method: layer: a row for each embedded picture
-    map_figures: dict[embedding.Method, Figures]  # method: its figures
+    maps: dict[Method, dict[str, list[Row]]]  # method: layer: a row for each embedded picture
+    map_figures: dict[Method, Figures]  # method: its figures
 
     @property
     def title(self) -> str:
@@ -126,11 +126,9 @@ def _network(name: str) -> Network:
         feature_maps=_pictures(artifacts.feature_plots_dir(name)),
         maps={
             method: {path.stem: _table(path) for path in sorted((maps / f"{name}-{method}").glob("*.csv"))}
-            for method in embedding.METHODS
+            for method in METHODS
         },
-        map_figures={
-            method: _figures(artifacts.metrics_path("embed", f"{name}-{method}")) for method in embedding.METHODS
-        },
+        map_figures={method: _figures(artifacts.metrics_path("embed", f"{name}-{method}")) for method in METHODS},
     )
 
 
