@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import Params
@@ -49,7 +51,6 @@ class Vae:
     dataset: str
     train: Figures
     test: Figures
-    export: Figures
     timing: Figures
     curve: list[Row]
     pictures: dict[str, bytes]
@@ -86,6 +87,11 @@ class Sources:
     ablation: Ablation
     study: Study
     inference: Figures
+
+    def predicted(self, network: Network) -> np.ndarray:
+        """What a network took each test picture for, as class numbers, int64 [n]; empty without its answers."""
+        number = {name: place for place, name in enumerate(self.info.class_names)}
+        return np.array([number[row["predicted"]] for row in network.answers], np.int64)
 
 
 def read(settings: Params) -> Sources:
@@ -139,7 +145,6 @@ def _vae(dataset: str) -> Vae:
         dataset=datasets.load_info("vae").title if described else dataset,
         train=_figures(artifacts.metrics_path("vae", "train")),
         test=_figures(artifacts.metrics_path("vae", "test")),
-        export=_figures(artifacts.metrics_path("vae", "export")),
         timing=_figures(artifacts.metrics_path("timing", "vae")),
         curve=_table(folder / "curve.csv"),
         pictures=_pictures(folder / "pictures"),
