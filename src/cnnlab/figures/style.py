@@ -67,12 +67,10 @@ def title(figure: Figure, text: str, subtitle: str = "") -> None:
         figure.text(0.02, 1 - 0.42 / height, subtitle, fontsize=10, color="#444444", va="top")
 
 
-def class_handles(class_names: Sequence[str], inches: float, points: float, size: float = 8) -> list[Line2D]:
+def class_handles(class_names: Sequence[str], inches: float, points: float) -> list[Line2D]:
     """Legend entries for the classes, their names at most so many inches wide in letters of so many points."""
     return [
-        Line2D(
-            [], [], linestyle="", marker=marker(i), color=colour(i), markersize=size, label=fit(name, inches, points)
-        )
+        Line2D([], [], linestyle="", marker=marker(i), color=colour(i), markersize=8, label=fit(name, inches, points))
         for i, name in enumerate(class_names)
     ]
 
