@@ -13,9 +13,10 @@ from typing import Any
 
 import typer
 
-from cnnlab import embedding
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import UserError, run_command
+from cnnlab.embedding.maps import METHODS, TITLES, Method
+from cnnlab.embedding.quality import worst_class
 
 Row = dict[str, Any]
 MEASURED = ("divergence", "trustworthiness", "knn_recall")
@@ -40,34 +41,31 @@ def methods(networks: list[str]) -> str:
     rows = []
     for network in networks:
         measured = {
-            method: artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}"))
-            for method in embedding.METHODS
+            method: artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}")) for method in METHODS
         }
         for layer in artifacts.read_json(artifacts.features_dir(network) / "features.json")["layers"]:
             cells = [f"{network} {layer}", f"{measured['pca'][f'{layer}.accuracy_features']:.3f}"]
             for measure in ("accuracy", "silhouette", "trustworthiness"):
-                cells += [f"{measured[method][f'{layer}.{measure}']:.3f}" for method in embedding.METHODS]
-            cells += [str(measured[method][f"{layer}.worst_class"]) for method in embedding.METHODS]
+                cells += [f"{measured[method][f'{layer}.{measure}']:.3f}" for method in METHODS]
+            cells += [str(measured[method][f"{layer}.worst_class"]) for method in METHODS]
             rows.append(cells)
     measures = ("10-NN accuracy", "silhouette", "trustworthiness", "worst class")
-    titles = [f"{measure}, {title}" for measure in measures for title in embedding.TITLES.values()]
+    titles = [f"{measure}, {title}" for measure in measures for title in TITLES.values()]
     return markdown(["layer", "10-NN accuracy, features", *titles], rows)
 
 
 def worst(networks: list[str]) -> str:
     """How many of the maps each class is the worst of, by accuracy and by silhouette."""
-    counts: dict[tuple[embedding.Method, str], Counter[str]] = defaultdict(Counter)
+    counts: dict[tuple[Method, str], Counter[str]] = defaultdict(Counter)
     for network in networks:
-        for method in embedding.METHODS:
+        for method in METHODS:
             measured = artifacts.read_json(artifacts.metrics_path("embed", f"{network}-{method}"))
             for layer in artifacts.read_json(artifacts.features_dir(network) / "features.json")["layers"]:
                 counts[method, "accuracy"][measured[f"{layer}.worst_class"]] += 1
                 counts[method, "silhouette"][measured[f"{layer}.worst_class_silhouette"]] += 1
-    keys: list[tuple[embedding.Method, str]] = [
-        (method, measure) for method in embedding.METHODS for measure in ("accuracy", "silhouette")
-    ]
+    keys: list[tuple[Method, str]] = [(method, measure) for method in METHODS for measure in ("accuracy", "silhouette")]
     classes = sorted(set().union(*counts.values()), key=lambda name: -sum(counts[key][name] for key in keys))
-    head = ["worst class by", *(f"{embedding.TITLES[method]}, {measure}" for method, measure in keys)]
+    head = ["worst class by", *(f"{TITLES[method]}, {measure}" for method, measure in keys)]
     return markdown(head, [[name, *(str(counts[key][name]) for key in keys)] for name in classes])
 
 
@@ -82,7 +80,7 @@ def perplexities(table: list[Row]) -> str:
             if row["perplexity"] == value and row["class"] != "all":
                 maps[row["network"], row["layer"]].append(row)
         for rows in maps.values():
-            worst_of[value][embedding.worst_class(rows, "accuracy")] += 1
+            worst_of[value][worst_class(rows, "accuracy")] += 1
         lowest += worst_of[value]
     name = lowest.most_common(1)[0][0]
     rows = []

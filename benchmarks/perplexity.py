@@ -5,18 +5,15 @@ each network, layer, perplexity and class, "all" being the mean over all picture
 turns it into the tables of docs/embeddings.md.
 """
 
-import os
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the stage
 
 import typer
 from tqdm import tqdm
 
-from cnnlab import embedding
 from cnnlab.core import artifacts, params
 from cnnlab.core.errors import UserError, run_command
 from cnnlab.embedding.pca import fit_pca
+from cnnlab.embedding.quality import measure, worst_class
 from cnnlab.embedding.tsne import fit_tsne, fitting_perplexity
 
 
@@ -45,11 +42,11 @@ def main(
         reduced = fit_pca(rows, settings.seed)[1]
         for perplexity in values:
             points, kl = fit_tsne(reduced, perplexity=perplexity, iterations=run.iterations, seed=settings.seed)
-            quality = embedding.measure(rows, points, labels)
+            quality = measure(rows, points, labels)
             head = {"network": network, "layer": layer, "perplexity": perplexity, "pictures": len(rows)}
             by_class = quality.by_class(names)
             table += [{**head, **row} for row in ({"class": "all", **quality.overall()}, *by_class)]
-            worst = embedding.worst_class(by_class, "accuracy"), embedding.worst_class(by_class, "silhouette")
+            worst = worst_class(by_class, "accuracy"), worst_class(by_class, "silhouette")
             accuracy = quality.overall()["accuracy"]
             tqdm.write(
                 f"{network} {layer} {perplexity:g}: accuracy {accuracy:.3f}, divergence {kl:.3f}, "

@@ -5,23 +5,20 @@ points. The divergences are computed here, exactly and on the same affinities, s
 are compared with those among the 50 dimensions. A third contender has the learning rate n/12 in both phases.
 """
 
-import os
 import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the stage
-
 import numpy as np
 import typer
 
-from cnnlab import embedding
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
 from cnnlab.embedding import features
 from cnnlab.embedding.pca import fit_pca
+from cnnlab.embedding.quality import measure
 from cnnlab.embedding.tsne import EXAGGERATION, START_SCALE, available_threads, fit_tsne
 from cnnlab.inference import Model
 
@@ -101,7 +98,7 @@ def main(
                 begun = time.perf_counter()
                 points = CONTENDERS[name](reduced, perplexity, iterations, settings.seed)
                 seconds.append(time.perf_counter() - begun)
-            quality = embedding.measure(reduced, points, test.labels[chosen]).overall()
+            quality = measure(reduced, points, test.labels[chosen]).overall()
             row = {
                 "rows": len(chosen),
                 "by": name,

@@ -19,11 +19,11 @@ import typer
 from cnnlab.core import artifacts, datasets, params, schema
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import run_command
+from cnnlab.models.weights import save
 from cnnlab.training.devices import choose_device, describe, tune_process
 from cnnlab.training.loop import evaluate
 from cnnlab.training.trained import Trained
 from cnnlab.vae.likelihoods import pixel_entropy
-from cnnlab.vae.model import save_vae
 from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import train_vae
 
@@ -72,7 +72,7 @@ def main(
                     output, "[\n" + ",\n".join(json.dumps(r, sort_keys=True) for r in records) + "\n]\n"
                 )
                 if weights:
-                    save_vae(weights / f"{info.name}-{form}-{seed}.pt", trained.module, trained.meta)
+                    save(weights / f"{info.name}-{form}-{seed}.pt", trained.module, trained.meta)
                 trained.checkpoint.remove()
             chosen.append(found[0])
     for form in forms.split(","):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.runtimes import Runtime, is_lean, start
+from benchmarks.runtimes import RUNTIMES, Runtime, is_lean, start
 from cnnlab.core import artifacts
 from cnnlab.core.errors import run_command
 
@@ -48,9 +48,10 @@ def main(
     results: Path = Path("benchmarks/results/web_speed.json"),
 ) -> None:
     """Write how many times as fast int8 is, for each network and batch size."""
-    figures: dict[str, float | str] = {"onnxruntime-web": "1.30.0"}
+    (package,) = RUNTIMES["onnxruntime-web"].packages
+    figures: dict[str, float | str] = {"onnxruntime-web": package.partition("@")[2]}
     with tempfile.TemporaryDirectory() as folder:
-        worker = start(Runtime(("onnxruntime-web@1.30.0",), PROGRAM, npm=True), Path(folder))
+        worker = start(Runtime((package,), PROGRAM, npm=True), Path(folder))
         assert worker.stdin is not None
         assert worker.stdout is not None
         for name in networks or sorted(path.stem for path in Path("models").glob("*.onnx") if is_lean(path)):

@@ -6,11 +6,14 @@ from typing import Any
 import typer
 from tqdm import tqdm
 
-from cnnlab import embedding
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import run_command
 from cnnlab.embedding import features
+from cnnlab.embedding.maps import METHODS, TITLES, Method, caption, embed, point_rows, save, summary
+from cnnlab.embedding.pca import constant_features
+from cnnlab.embedding.quality import measure, no_quality
+from cnnlab.embedding.tsne import early_iterations, fitting_perplexity
 from cnnlab.figures.embeddings import Panel, embedding_grid, embedding_map, variance_axes
 from cnnlab.figures.feature_maps import DPI, feature_maps, first_filters
 from cnnlab.inference import Model
@@ -26,12 +29,12 @@ def main(architecture: str = typer.Argument(help="as in params.yaml under models
     chosen = features.choose(test.labels, settings.embed.at(settings.budget).pictures, settings.seed)
     about = store_features(architecture, model, test, chosen, settings.dataset)
     draw_feature_maps(architecture, model, test)
-    rows = [embed_by(architecture, method, about, settings) for method in embedding.METHODS]
+    rows = [embed_by(architecture, method, about, settings) for method in METHODS]
     text = f"{about['title']}: {len(chosen):,} test pictures in three layers"
-    figure = embedding_grid(rows, list(embedding.TITLES.values()), text, about["class_names"])
+    figure = embedding_grid(rows, list(TITLES.values()), text, about["class_names"])
     path = artifacts.embedding_plots_dir() / f"{architecture}.png"
     artifacts.write_figure(path, figure)
-    asked, used = settings.embed.perplexity, embedding.fitting_perplexity(settings.embed.perplexity, len(chosen))
+    asked, used = settings.embed.perplexity, fitting_perplexity(settings.embed.perplexity, len(chosen))
     if used < asked:
         note = f"{len(chosen)} test pictures allow a perplexity of at most {used:g}; the settings ask for {asked:g}."
         print(f"Note: {note}", file=sys.stderr)
@@ -69,9 +72,7 @@ def draw_feature_maps(architecture: str, model: Model, test: Split) -> None:
     artifacts.write_figure(plots / "filters.png", filters, dpi=DPI)
 
 
-def embed_by(
-    architecture: str, method: embedding.Method, about: dict[str, Any], settings: params.Params
-) -> list[Panel]:
+def embed_by(architecture: str, method: Method, about: dict[str, Any], settings: params.Params) -> list[Panel]:
     """Embed every layer by one method; write maps and figures, and give the panels of the picture of both methods."""
     run, name = settings.embed.at(settings.budget), f"{architecture}-{method}"
     folder, plots = artifacts.features_dir(architecture), artifacts.embedding_plots_dir()
@@ -79,30 +80,30 @@ def embed_by(
     figures: dict[str, Any] = {"pictures": len(labels)}
     by_class, panels = [], []
     if method == "tsne":
-        figures["perplexity"] = embedding.fitting_perplexity(settings.embed.perplexity, len(labels))
+        figures["perplexity"] = fitting_perplexity(settings.embed.perplexity, len(labels))
     for layer in about["layers"]:
         rows = artifacts.read_array(folder / f"{layer}.npy")
-        measured = {"features": rows.shape[1], "constant_features": embedding.constant_features(rows, layer)}
-        steps = embedding.early_iterations(len(rows)) + run.iterations
+        measured = {"features": rows.shape[1], "constant_features": constant_features(rows, layer)}
+        steps = early_iterations(len(rows)) + run.iterations
         with tqdm(total=steps, desc=f"{name} {layer}", disable=None if method == "tsne" else True) as bar:
-            made = embedding.embed(
+            made = embed(
                 rows, method, perplexity=settings.embed.perplexity, iterations=run.iterations, seed=settings.seed,
                 progress=lambda step, _, bar=bar: bar.update(step - bar.n),
             )  # fmt: skip
         dead = measured["constant_features"] == rows.shape[1]
-        quality = embedding.no_quality(labels) if dead else embedding.measure(rows, made.points, labels)
-        measured |= embedding.summary(made, quality, about["class_names"])
+        quality = no_quality(labels) if dead else measure(rows, made.points, labels)
+        measured |= summary(made, quality, about["class_names"])
         figures |= {f"{layer}.{key}": value for key, value in measured.items()}
         by_class += [{"layer": layer, **row} for row in quality.by_class(about["class_names"])]
-        embedding.save(artifacts.embedding_dir(architecture, method) / layer, made)
-        table = embedding.point_rows(made.points, labels, index, about["class_names"])
+        save(artifacts.embedding_dir(architecture, method) / layer, made)
+        table = point_rows(made.points, labels, index, about["class_names"])
         artifacts.write_csv(plots / name / f"{layer}.csv", table)
         axes = variance_axes(made.pca.shares) if method == "pca" else None
-        panel = Panel(made.points, labels, f"{about['title']}, {layer}: {embedding.TITLES[method]}", axes)
-        caption = embedding.caption(measured, len(labels))
+        panel = Panel(made.points, labels, f"{about['title']}, {layer}: {TITLES[method]}", axes)
+        line = caption(measured, len(labels))
         if dead and method == "pca":
-            print(f"Warning: {architecture}, layer {layer}: {caption}.", file=sys.stderr)
-        figure = embedding_map(panel, about["class_names"], caption)
+            print(f"Warning: {architecture}, layer {layer}: {line}.", file=sys.stderr)
+        figure = embedding_map(panel, about["class_names"], line)
         artifacts.write_figure(plots / name / f"{layer}.png", figure)
         heading = f"{layer}: {quality.k}-NN accuracy {quality.overall()['accuracy']:.2f}"
         panels.append(Panel(made.points, labels, heading))

@@ -3,14 +3,15 @@
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
 from cnnlab.core.split import stratified_split
+from cnnlab.models import weights
 from cnnlab.vae.export import check_parity, to_onnx
-from cnnlab.vae.model import load_vae
+from cnnlab.vae.model import build
 
 
 def main() -> None:
     """Write models/vae_encoder.onnx and models/vae_decoder.onnx, fitted and checked on training pictures."""
     settings = params.load()
-    vae, meta = load_vae(artifacts.model_path("vae"))
+    vae, meta = weights.load(artifacts.model_path("vae"), build)
     split = datasets.load_split("vae", "train")
     train, validation = stratified_split(split.labels, meta["validation_share"], meta["seed"])
     encoder, decoder = to_onnx(vae, meta, split.images[train], split.labels[train], settings.vae.mixture)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
+from cnnlab.models import weights
 from cnnlab.training.devices import choose_device, describe, tune_process
-from cnnlab.vae.model import save_vae
 from cnnlab.vae.training import train_vae
 
 
@@ -25,7 +25,7 @@ def main() -> None:
         precision=settings.precision,
         on_rows=lambda rows: artifacts.write_csv(artifacts.vae_plots_dir() / "curve.csv", rows),
     )
-    save_vae(artifacts.model_path("vae"), trained.module, trained.meta)
+    weights.save(artifacts.model_path("vae"), trained.module, trained.meta)
     figures = trained.metrics()
     artifacts.write_json(artifacts.metrics_path("vae", "train"), figures)
     timing = trained.progress.timing() | {"device": describe(device)}

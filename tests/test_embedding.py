@@ -10,13 +10,14 @@ from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from cnnlab import embedding
 from cnnlab.core import params
 from cnnlab.core.artifacts import write_array, write_json
 from cnnlab.core.errors import UserError
 from cnnlab.embedding import quality, tsne
-from cnnlab.embedding.pca import fit_pca
-from cnnlab.embedding.stored import open_map
+from cnnlab.embedding.maps import METHODS, caption, embed, save, summary
+from cnnlab.embedding.pca import constant_features, fit_pca
+from cnnlab.embedding.placing import open_map
+from cnnlab.embedding.quality import MEASURES, K, measure, nearest_rows, neighbours, no_quality, worst_class
 
 ROOT = Path(__file__).parent.parent
 QUICK = {"perplexity": 10, "iterations": 100, "seed": 0}
@@ -39,7 +40,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def made(data):
-    return embedding.embed(data[0], "tsne", **QUICK)
+    return embed(data[0], "tsne", **QUICK)
 
 
 def test_pca_finds_the_directions_of_most_variance(data):
@@ -75,10 +76,10 @@ def test_pca_gives_the_same_bits_on_any_number_of_threads():
 def test_constant_features_are_counted_and_do_no_harm(data):
     features, labels = data
     padded = np.hstack([features, np.full((len(features), 3), 7, np.float32)])
-    assert embedding.constant_features(features, "conv2") == 0
-    assert embedding.constant_features(padded, "conv2") == 3
-    plain = embedding.measure(features, features[:, :2], labels).overall()
-    assert plain == pytest.approx(embedding.measure(padded, features[:, :2], labels).overall(), abs=1e-6)
+    assert constant_features(features, "conv2") == 0
+    assert constant_features(padded, "conv2") == 3
+    plain = measure(features, features[:, :2], labels).overall()
+    assert plain == pytest.approx(measure(padded, features[:, :2], labels).overall(), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -92,15 +93,15 @@ def test_features_that_cannot_be_embedded_are_reported(value, told):
     features = np.zeros((2000, 3), np.float32)
     features[1500, 1] = value
     with pytest.raises(UserError, match=told):
-        embedding.constant_features(features, "fc1")
+        constant_features(features, "fc1")
 
 
 def test_tsne_separates_what_pca_does_not(data):
     features, labels = data
-    flat = embedding.embed(features, "pca", **QUICK)
-    curved = embedding.embed(features, "tsne", **QUICK)
-    before = embedding.measure(features, flat.points, labels).overall()
-    after = embedding.measure(features, curved.points, labels).overall()
+    flat = embed(features, "pca", **QUICK)
+    curved = embed(features, "tsne", **QUICK)
+    before = measure(features, flat.points, labels).overall()
+    after = measure(features, curved.points, labels).overall()
     assert before["accuracy"] < 0.5
     assert after["accuracy"] > 0.95
     assert after["knn_recall"] > before["knn_recall"]
@@ -108,7 +109,7 @@ def test_tsne_separates_what_pca_does_not(data):
 
 
 def test_the_same_settings_give_the_same_points_to_the_last_bit(data, made):
-    again = embedding.embed(data[0], "tsne", **QUICK)
+    again = embed(data[0], "tsne", **QUICK)
     assert again.points.tobytes() == made.points.tobytes()
     assert again.divergence == made.divergence
 
@@ -152,7 +153,7 @@ def test_progress_is_reported(data):
 
 def test_a_progress_that_answers_does_not_stop_the_run(data, made):
     """tqdm's update gives True when it has drawn, and openTSNE stops on True."""
-    told = embedding.embed(data[0], "tsne", **QUICK, progress=lambda *_: True)
+    told = embed(data[0], "tsne", **QUICK, progress=lambda *_: True)
     assert told.points.tobytes() == made.points.tobytes()
 
 
@@ -163,17 +164,17 @@ def test_few_pictures_have_the_largest_perplexity_that_they_bear():
 
 
 def test_few_pictures_have_fewer_neighbours():
-    assert [embedding.neighbours(n) for n in (2, 3, 6, 20, 21, 1000)] == [1, 1, 2, 9, 10, 10]
+    assert [neighbours(n) for n in (2, 3, 6, 20, 21, 1000)] == [1, 1, 2, 9, 10, 10]
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("method", embedding.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pictures", [*range(2, 8), 15, 16, 40])
 def test_any_number_of_pictures_has_a_map_that_others_can_join(pictures, method):
     features = np.random.default_rng(pictures).normal(size=(pictures, 4)).astype(np.float32)
     labels = np.arange(pictures) % 2
-    made = embedding.embed(features, method, **QUICK)
-    quality = embedding.measure(features, made.points, labels)
+    made = embed(features, method, **QUICK)
+    quality = measure(features, made.points, labels)
     assert made.points.shape == (pictures, 2)
     assert np.isfinite(made.points).all()
     assert all(np.isfinite(values).all() for values in quality.values.values())
@@ -181,24 +182,24 @@ def test_any_number_of_pictures_has_a_map_that_others_can_join(pictures, method)
     assert np.isfinite(made.project(features[:1] + 0.1)).all()
 
 
-@pytest.mark.parametrize("method", embedding.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_dead_layer_is_a_point_and_a_sentence(method):
     features, labels = np.full((30, 4), 7, np.float32), np.repeat([0, 1], [20, 10])
-    made = embedding.embed(features, method, **QUICK)
+    made = embed(features, method, **QUICK)
     assert (made.points == 0).all()
     assert (made.project(features[:2] + 1) == 0).all()
-    quality = embedding.no_quality(labels)
+    quality = no_quality(labels)
     assert quality.overall()["accuracy"] == pytest.approx(2 / 3)  # the share of the largest class
-    told = embedding.summary(made, quality, ["a", "b"]) | {"features": 4, "constant_features": 4}
-    assert embedding.caption(told, 30).startswith("every feature is the same for all 30 test pictures")
+    told = summary(made, quality, ["a", "b"]) | {"features": 4, "constant_features": 4}
+    assert caption(told, 30).startswith("every feature is the same for all 30 test pictures")
 
 
 def test_pictures_that_are_all_alike_but_one_are_embedded():
     features = np.zeros((60, 5), np.float32)
     features[0] = 1
-    twins = embedding.embed(features, "tsne", **QUICK)
+    twins = embed(features, "tsne", **QUICK)
     assert np.isfinite(twins.points).all()
-    found = embedding.measure(features, twins.points, np.arange(60) % 2)
+    found = measure(features, twins.points, np.arange(60) % 2)
     assert all(np.isfinite(values).all() for values in found.values.values())
 
 
@@ -206,8 +207,8 @@ def test_pictures_that_are_all_alike_but_one_are_embedded():
 def test_the_figures_of_quality_are_scikit_learns(data, made, monkeypatch, block):
     monkeypatch.setattr(quality, "BLOCK_VALUES", block)
     features, labels = data
-    found = embedding.measure(features, made.points, labels).values
-    k = embedding.K
+    found = measure(features, made.points, labels).values
+    k = K
     assert found["trustworthiness"].mean() == pytest.approx(trustworthiness(features, made.points, n_neighbors=k))
     for name, space in (("", made.points), ("_features", features.astype(np.float64))):
         np.testing.assert_allclose(found[f"silhouette{name}"], silhouette_samples(space, labels), atol=1e-6)
@@ -224,14 +225,14 @@ def test_the_figures_of_quality_are_scikit_learns(data, made, monkeypatch, block
 
 def test_a_wide_layer_is_measured_as_exactly(data, made, monkeypatch):
     features, labels = data
-    exact = embedding.measure(features, made.points, labels).overall()
+    exact = measure(features, made.points, labels).overall()
     monkeypatch.setattr(quality, "DOUBLE_UP_TO", 1)
-    assert embedding.measure(features + 50, made.points, labels).overall() == pytest.approx(exact, abs=1e-3)
+    assert measure(features + 50, made.points, labels).overall() == pytest.approx(exact, abs=1e-3)
 
 
 def test_a_map_that_is_the_features_is_perfect():
     points = np.random.default_rng(0).normal(size=(100, 2))
-    found = embedding.measure(points, points * 3 + 5, np.arange(100) % 4).overall()
+    found = measure(points, points * 3 + 5, np.arange(100) % 4).overall()
     assert found["trustworthiness"] == 1
     assert found["knn_recall"] == 1
     assert found["accuracy"] == found["accuracy_features"]
@@ -241,28 +242,28 @@ def test_the_figures_of_a_class_are_of_its_pictures(data):
     features, labels = data
     points = features[:, 2:4].copy()
     points[labels == 2] = np.random.default_rng(0).normal(size=((labels == 2).sum(), 2)) * 20
-    found = embedding.measure(features, points, labels)
+    found = measure(features, points, labels)
     rows = found.by_class(["A", "B", "C", "none"])
     assert [row["class"] for row in rows] == ["A", "B", "C"]
-    for name in embedding.MEASURES:
+    for name in MEASURES:
         assert np.mean([row[name] for row in rows]) == pytest.approx(found.overall()[name])
-    assert embedding.worst_class(rows, "silhouette") == "C"
+    assert worst_class(rows, "silhouette") == "C"
     assert rows[0]["silhouette"] == pytest.approx(found.values["silhouette"][labels == 0].mean())
 
 
 def test_one_class_or_one_picture_of_a_class_has_no_silhouette(data):
     features, labels = data
-    assert (embedding.measure(features, features[:, :2], np.zeros_like(labels)).values["silhouette"] == 0).all()
+    assert (measure(features, features[:, :2], np.zeros_like(labels)).values["silhouette"] == 0).all()
     lonely = labels.copy()
     lonely[7] = 5
-    assert embedding.measure(features, features[:, :2], lonely).values["silhouette"][7] == 0
+    assert measure(features, features[:, :2], lonely).values["silhouette"][7] == 0
 
 
 def test_nearest_rows_are_the_nearest(monkeypatch):
     generator = np.random.default_rng(0)
     features, new = generator.normal(size=(90, 7)), generator.normal(size=(4, 7))
     monkeypatch.setattr(quality, "BLOCK_VALUES", 100)
-    rows, distances = embedding.nearest_rows(new, features, 5)
+    rows, distances = nearest_rows(new, features, 5)
     expected, places = NearestNeighbors(n_neighbors=5).fit(features).kneighbors(new)
     assert (rows == places).all()
     np.testing.assert_allclose(distances, expected)
@@ -289,10 +290,10 @@ def test_a_place_does_not_depend_on_who_comes_along_or_where_the_map_lies(data, 
     np.testing.assert_allclose(moved, together + shift, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", embedding.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_stored_map_places_as_the_fresh_one(data, made, tmp_path, method):
     features, labels = data
-    fresh = made if method == "tsne" else embedding.embed(features, method, **QUICK)
+    fresh = made if method == "tsne" else embed(features, method, **QUICK)
     store(tmp_path, fresh, features, labels)
     stored = open_map(tmp_path / "features" / "tiny", tmp_path / "maps", "", method)
     assert stored.layer == "fc1"
@@ -301,7 +302,7 @@ def test_a_stored_map_places_as_the_fresh_one(data, made, tmp_path, method):
     placed = stored.place(features[:4], near=3)
     assert [place.nearest[0].picture for place in placed] == [1000, 1001, 1002, 1003]
     assert [place.nearest[0].distance for place in placed] == [0, 0, 0, 0]
-    assert all(sum(place.around.values()) == embedding.K for place in placed)
+    assert all(sum(place.around.values()) == K for place in placed)
     assert placed[1].nearest[0].class_name == "B"
 
 
@@ -311,7 +312,7 @@ def store(folder, fresh, features, labels):
         write_array(source / f"{name}.npy", array)
     about = {"title": "Tiny", "layers": ["conv2", "fc1", "final"], "class_names": ["A", "B", "C"]}
     write_json(source / "features.json", about)
-    embedding.save(folder / "maps" / "fc1", fresh)
+    save(folder / "maps" / "fc1", fresh)
 
 
 def test_a_missing_map_is_reported(data, made, tmp_path):
@@ -344,7 +345,7 @@ def test_the_stages_make_maps_figures_and_what_project_needs(data, tmp_path, mon
         write_array(source / f"{name}.npy", array)
     text = (ROOT / "params.yaml").read_text().replace("budget: quick", "budget: smoke")
     (tmp_path / "params.yaml").write_text(text)
-    for method in embedding.METHODS:
+    for method in METHODS:
         panels = embed_by("tiny", method, about, params.load())
         assert [panel.heading.split(":")[0] for panel in panels] == ["conv2", "fc1"]
     made = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "plots").rglob("*") if path.is_file())

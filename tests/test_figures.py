@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from cnnlab.core import fonts
 from cnnlab.core.artifacts import write_figure
 from cnnlab.figures import style
+from cnnlab.figures.ablation import differences
 from cnnlab.figures.classification import worst_mistakes
 from cnnlab.figures.embeddings import Panel, embedding_grid, embedding_map, variance_axes
+from cnnlab.figures.explanation import heat_map
 from cnnlab.figures.feature_maps import DPI, feature_maps, first_filters
 
 ROOT = Path(__file__).parent.parent
@@ -147,6 +150,17 @@ def test_figures_are_the_same_bytes_each_time(panel, tmp_path):
     for name in ("a.png", "b.png"):
         write_figure(tmp_path / name, embedding_map(panel, NAMES))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_no_matplotlibrc_chooses_the_letters(tmp_path):
+    row = {"name": "relu", "baseline": "lenet", "difference": 0.01, "low": -0.01, "high": 0.03}
+    for family in ("sans-serif", "monospace"):
+        with rc_context({"font.family": family}):
+            write_figure(tmp_path / f"{family}-0.png", differences([row], "one variant"))
+            write_figure(tmp_path / f"{family}-1.png", heat_map(np.zeros((1, 28, 28), np.uint8), np.eye(28), "Coat"))
+    for number in (0, 1):
+        usual, other = (tmp_path / f"{family}-{number}.png" for family in ("sans-serif", "monospace"))
+        assert usual.read_bytes() == other.read_bytes()
 
 
 def sheet_of(figure):

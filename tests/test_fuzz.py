@@ -360,10 +360,11 @@ def weights() -> dict[str, bytes]:
 
 
 def load_weights(path: Path, kind: str) -> Any:
+    from cnnlab.models import weights
     from cnnlab.models.classifier import load_classifier
-    from cnnlab.vae.model import load_vae
+    from cnnlab.vae.model import build
 
-    return load_classifier(path) if kind == "classifier" else load_vae(path)
+    return load_classifier(path) if kind == "classifier" else weights.load(path, build)
 
 
 KINDS = st.sampled_from(["classifier", "vae"])

@@ -6,6 +6,7 @@
 import gc
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -353,6 +354,15 @@ def test_a_checkpoint_is_written_when_it_is_due_and_at_the_end(tmp_path, monkeyp
     fit(Linear(), small_data(), None, small_plan(epochs=12), checkpoint=checkpoint)
     assert checkpoint.saves == saves
     assert checkpoint.load()["progress"]["step"] == 12 * 2
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.5, 10), (14, 280), (3600, 300)])
+def test_a_save_that_was_stopped_half_way_puts_off_the_next_one_by_minutes_at_most(tmp_path, monkeypatch, took, pause):
+    monkeypatch.chdir(tmp_path)
+    checkpoint, clock = Checkpoint("x", {}, []), iter((1000.0, 1000.0 + took))
+    monkeypatch.setattr("cnnlab.training.checkpoint.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    checkpoint.save({})
+    assert checkpoint.due_from == 1000 + took + pause
 
 
 def test_the_clock_leaves_out_what_comes_before_the_first_step(monkeypatch):

@@ -72,11 +72,11 @@ def test_a_test_picture_is_its_own_nearest(lab, monkeypatch, method, layer):
 def test_the_map_is_drawn_and_the_stored_one_stays(lab, monkeypatch):
     stored = sorted((lab / "features" / "tiny" / "tsne" / "pooled").iterdir())
     before = [path.read_bytes() for path in stored]
-    code, output = run(lab, monkeypatch, "new/5.png", "-o", "here.png")
+    code, output = run(lab, monkeypatch, "new/5.png", "-o", "here.PNG")
     assert code == 0
     assert "new/5.png: at (" in output
     assert "nearest test pictures by their features (distance): 5 Bag (0)" in output
-    with Image.open(lab / "here.png") as drawn:
+    with Image.open(lab / "here.PNG") as drawn:
         assert drawn.size == (800, 660)
     assert [path.read_bytes() for path in stored] == before
 
@@ -85,7 +85,7 @@ def test_the_map_is_drawn_and_the_stored_one_stays(lab, monkeypatch):
     ("arguments", "code", "told"),
     [
         (["new", "--layer", "conv9"], 2, "tiny has no map of a layer 'conv9'; it has maps of conv1, pooled, final."),
-        (["new", "-o", "map.jpg"], 2, "--output is map.jpg: the file must end in .png."),
+        (["new", "-o", "map.jpg"], 2, "map.jpg: the file to draw into must end in .png."),
         (["empty"], 1, "empty: holds no pictures"),
         (["new/9.png"], 1, "9.png"),
     ],

@@ -61,10 +61,12 @@ def changed(project: Path) -> set[str]:
 
 def add_architecture(project: Path) -> None:
     chapter = recipe("Add an architecture")
-    (code,), (block, line) = blocks(chapter, "python"), blocks(chapter, "yaml")
+    (code,), (block, stage, curve, file) = blocks(chapter, "python"), blocks(chapter, "yaml")
     (project / "src/cnnlab/architectures/tiny.py").write_text(code, encoding="utf-8")
     insert(project / "params.yaml", "models:", block)
-    insert(project / "dvc.yaml", "      resnet: {", line)
+    insert(project / "dvc.yaml", "      resnet: {", stage)
+    insert(project / "dvc.yaml", "        plots/train/resnet.csv: ", curve)
+    insert(project / "dvc.yaml", "  resnet: {path: ", file)
 
 
 def test_the_architecture_recipe_takes_three_files_and_makes_its_stages(project: Path):

@@ -17,9 +17,9 @@ from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
 from cnnlab.data.pictures import read_picture
 from cnnlab.data.sample import load_sample
+from cnnlab.embedding.maps import Embedding, save
 from cnnlab.embedding.pca import fit_pca
-from cnnlab.embedding.store import Embedding, save
-from cnnlab.embedding.stored import StoredMap, open_map
+from cnnlab.embedding.placing import StoredMap, open_map
 from cnnlab.export.bundle import make_bundle
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import is_novel

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
-from cnnlab import embedding
 from cnnlab.baselines.classifiers import fit_baselines
 from cnnlab.core import artifacts, fonts, metrics, params, schema
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.split import stratified_split
 from cnnlab.embedding import features
+from cnnlab.embedding.maps import METHODS, caption, embed, summary
+from cnnlab.embedding.pca import constant_features
+from cnnlab.embedding.quality import measure, no_quality
 from cnnlab.export.bundle import make_bundle
 from cnnlab.figures.classification import worst_mistakes
 from cnnlab.figures.embeddings import Panel, embedding_grid, embedding_map
@@ -83,14 +85,14 @@ def whole_pipeline(info: DatasetInfo, split: Split, folder: Path) -> None:
     panels = []
     for layer in layers:
         rows, labels = values[layer].reshape(len(chosen), -1), test.labels[chosen]
-        told = {"features": rows.shape[1], "constant_features": embedding.constant_features(rows, layer)}
-        for method in embedding.METHODS:
-            made = embedding.embed(rows, method, perplexity=30, iterations=50, seed=0)
+        told = {"features": rows.shape[1], "constant_features": constant_features(rows, layer)}
+        for method in METHODS:
+            made = embed(rows, method, perplexity=30, iterations=50, seed=0)
             dead = told["constant_features"] == rows.shape[1]
-            quality = embedding.no_quality(labels) if dead else embedding.measure(rows, made.points, labels)
-            told |= embedding.summary(made, quality, names)
+            quality = no_quality(labels) if dead else measure(rows, made.points, labels)
+            told |= summary(made, quality, names)
             artifacts.write_json(folder / "embed.json", told)
-            panels.append(Panel(made.points, labels, embedding.caption(told, len(labels))))
+            panels.append(Panel(made.points, labels, caption(told, len(labels))))
             assert np.isfinite(made.project(rows[:1])).all()
     artifacts.write_figure(folder / "map.png", embedding_map(panels[0], names))
     artifacts.write_figure(folder / "grid.png", embedding_grid([panels[:2]], ["PCA"], "maps", names))

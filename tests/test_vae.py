@@ -12,8 +12,9 @@ from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError
 from cnnlab.core.params import load
 from cnnlab.core.schema import Faces, Vae, VaeRun
+from cnnlab.models import weights
 from cnnlab.vae.likelihoods import log_likelihood, mean_pixel, pixel_entropy
-from cnnlab.vae.model import VAE, load_vae, save_vae
+from cnnlab.vae.model import VAE, build
 from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import train_vae
 
@@ -174,12 +175,12 @@ def test_training_lowers_the_bound_keeps_its_parts_and_repeats_to_the_byte(tmp_p
     assert last["train_kl"] > 0
     figures = trained.metrics()
     assert (figures["n_train"], figures["n_validation"], figures["seed"]) == (96, 24, 1)
-    save_vae("a.pt", trained.module, trained.meta)
+    weights.save("a.pt", trained.module, trained.meta)
     trained.checkpoint.remove()
     again = train(info, split)
-    save_vae("b.pt", again.module, again.meta)
+    weights.save("b.pt", again.module, again.meta)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
-    module, meta = load_vae("a.pt")
+    module, meta = weights.load("a.pt", build)
     assert meta["class_names"] == ["upright", "lying"]
     assert torch.equal(module.mean.weight, trained.module.mean.weight)
 
@@ -227,9 +228,9 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     path = tmp_path / "vae.pt"
     path.write_bytes(damage)
     with pytest.raises(UserError, match=r"vae\.pt is not a complete cnnlab model"):
-        load_vae(path)
+        weights.load(path, build)
     with pytest.raises(UserError, match="is not here"):
-        load_vae(tmp_path / "none.pt")
+        weights.load(tmp_path / "none.pt", build)
 
 
 def test_flipping_mirrors_half_of_what_it_learns_from_and_nothing_that_it_measures():

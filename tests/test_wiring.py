@@ -13,7 +13,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from cnnlab import models
-from cnnlab.core import params, schema
+from cnnlab.core import artifacts, params, schema
 from cnnlab.inference.session import default_model_path
 
 ROOT = Path(__file__).parent.parent
@@ -182,6 +182,15 @@ def test_every_architecture_is_in_the_registry_the_settings_and_the_pipeline():
     settings = params.load(ROOT / "params.yaml")
     trained = {name.split("@")[1] for name in pipeline() if name.startswith("train@")}
     assert sorted(settings.models) == models.names() == sorted(trained)
+
+
+def test_every_architecture_is_in_the_plot_of_all_networks_and_among_the_artifacts():
+    listed = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+    (plot,) = (plot["Validation accuracy of every network"] for plot in listed["plots"])
+    assert set(plot["y"]) == {str(artifacts.curve_path(name)) for name in models.names()}
+    paths = {name: about["path"] for name, about in listed["artifacts"].items()}
+    lacking = [name for name in models.names() if paths.get(name) != str(artifacts.onnx_path(name))]
+    assert not lacking
 
 
 def test_every_switch_of_lenet_is_an_option_a_setting_and_a_flag_of_its_stage():

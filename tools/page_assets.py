@@ -3,7 +3,6 @@
 It writes two files to src/cnnlab/page/assets/runtime/, which Git ignores and a wheel built afterwards contains.
 """
 
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -38,4 +37,4 @@ def fetch(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    run_command(main)

@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from cnnlab.cli.arguments import NoInvert
+from cnnlab.cli.arguments import ModelFile, NoInvert
 
 
 def explain(
     picture: Annotated[str, typer.Argument(help="A file, or - for a picture on standard input.", metavar="PICTURE")],
-    model: Annotated[
-        Path | None, typer.Option(help="An exported .onnx file. Default: models/swift.onnx, else the shipped network.")
-    ] = None,
+    model: ModelFile = None,
     class_name: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Explain this class. Default: the likeliest.")
     ] = "",
@@ -21,15 +19,16 @@ def explain(
 ) -> None:
     """Draw what the answer for a picture rests on: red where covering it makes the class less likely."""
     from cnnlab.cli.inputs import read_inputs
+    from cnnlab.cli.output import check_png
     from cnnlab.cli.predict import open_model
     from cnnlab.core.artifacts import write_figure
     from cnnlab.core.errors import UserError
+    from cnnlab.core.text import printable
     from cnnlab.figures.explanation import heat_map
     from cnnlab.inference.explain import explain as explained
     from cnnlab.inference.session import class_index
 
-    if output.suffix.lower() != ".png":
-        raise UserError(f"--output is {output}: the file must end in .png.")
+    check_png(output)
     network = open_model(model)
     label = class_index(network.class_names, class_name) if class_name else None
     found = read_inputs(network.meta, [picture], invert=not no_invert)
@@ -39,6 +38,6 @@ def explain(
     name = network.class_names[answer.label]
     write_figure(output, heat_map(found.images[0], answer.heat, f"{name} {answer.probability:.3f}"))
     print(
-        f"{output}: what {name} ({answer.probability:.3f}) rests on; covering the reddest spot lowers its "
-        f"log-probability by {max(0.0, answer.heat.max()):.2f} nats."
+        f"{printable(str(output))}: what {name} ({answer.probability:.3f}) rests on; covering the reddest spot lowers "
+        f"its log-probability by {max(0.0, answer.heat.max()):.2f} nats."
     )

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from cnnlab.cli.arguments import NoInvert
+from cnnlab.cli.arguments import Grid, NoInvert
 
 
 def interpolate(
     first: Annotated[str, typer.Argument(metavar="A", help="The picture to start from, or - for standard input.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The picture to end at.")],
     steps: Annotated[int, typer.Option(min=2, max=100, help="Pictures in a row, both ends included.")] = 8,
-    grid: Annotated[Path, typer.Option(metavar="PNG", help="The PNG file to write.")] = Path("interpolation.png"),
+    grid: Grid = Path("interpolation.png"),
     no_invert: NoInvert = False,
 ) -> None:
     """Decode the codes between those of two pictures, on a straight line and on a great circle."""

@@ -1,10 +1,14 @@
-"""What the commands print: JSON lines, and tables that stay aligned."""
+"""What the commands write: JSON lines, tables that stay aligned, and pictures to files that end in .png."""
 
 import json
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from cnnlab.core.errors import UserError
+from cnnlab.core.text import printable
 
 
 def json_line(values: Mapping[str, Any]) -> str:
@@ -17,6 +21,12 @@ def json_line(values: Mapping[str, Any]) -> str:
     is_plain = str.isprintable if encoding.startswith("utf") else str.isascii
     text = json.dumps(values, ensure_ascii=False)
     return "".join(char if is_plain(char) else json.dumps(char)[1:-1] for char in text)
+
+
+def check_png(path: Path) -> None:
+    """UserError where a picture is to be drawn into a file with another ending."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{printable(str(path))}: the file to draw into must end in .png.")
 
 
 def columns(text: str) -> int:

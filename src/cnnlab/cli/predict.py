@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnlab.cli.arguments import AsJson, NoInvert, Pictures
+from cnnlab.cli.arguments import AsJson, ModelFile, NoInvert, Pictures
 
 if TYPE_CHECKING:
     from cnnlab.inference.predict import Answer
@@ -18,9 +18,7 @@ LEAST_NAME = 16  # columns that a picture's name gets on the narrowest terminal
 
 def predict(
     pictures: Pictures,
-    model: Annotated[
-        Path | None, typer.Option(help="An exported .onnx file. Default: models/swift.onnx, else the shipped network.")
-    ] = None,
+    model: ModelFile = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
     as_json: AsJson = False,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Pictures held in memory at a time.")] = 64,

@@ -8,7 +8,7 @@ import typer
 from cnnlab.cli.arguments import AsJson, NoInvert, Pictures
 
 if TYPE_CHECKING:
-    from cnnlab.embedding.stored import Placed
+    from cnnlab.embedding.placing import Placed, StoredMap
 
 NAMED = 20  # new pictures whose names are written on the map; of more, only the places are marked
 
@@ -38,16 +38,13 @@ def project(
     import numpy as np
 
     from cnnlab.cli.inputs import read_inputs
-    from cnnlab.cli.output import json_line
+    from cnnlab.cli.output import check_png, json_line
     from cnnlab.core import artifacts
-    from cnnlab.core.errors import UserError
     from cnnlab.core.text import printable
-    from cnnlab.embedding.stored import open_map
-    from cnnlab.figures.embeddings import Panel, embedding_map
+    from cnnlab.embedding.placing import open_map
     from cnnlab.inference.session import Model
 
-    if output.suffix != ".png":
-        raise UserError(f"--output is {output}: the file must end in .png.")
+    check_png(output)
     arch = arch or artifacts.DEFAULT_NETWORK
     stored = open_map(artifacts.features_dir(arch), artifacts.embedding_dir(arch, method), layer, method)
     network = Model.load(artifacts.onnx_path(arch, "features"))
@@ -56,14 +53,8 @@ def project(
     placed = stored.place(np.concatenate([part.reshape(len(part), -1) for part in parts]), near)
     for name, place in zip(found.names, placed, strict=True):
         typer.echo(json_line(_values(name, place)) if as_json else _text(printable(name), place))
-    panel = Panel(stored.embedding.points, stored.labels, stored.heading)
-    names = [printable(Path(name).stem) for name in found.names] if len(placed) <= NAMED else [""] * len(placed)
-    subtitle = (
-        f"{len(stored.labels):,} test pictures · circles: {len(placed)} new picture{'s' if len(placed) > 1 else ''}"
-    )
-    marked = np.array([(place.x, place.y) for place in placed])
-    artifacts.write_figure(output, embedding_map(panel, stored.class_names, subtitle, marked, names))
-    typer.echo(f"{output}: the map with the new pictures marked.", err=as_json)
+    _draw(output, stored, found.names, placed)
+    typer.echo(f"{printable(str(output))}: the map with the new pictures marked.", err=as_json)
     if found.failed:
         raise typer.Exit(1)
 
@@ -75,6 +66,22 @@ def _text(name: str, place: "Placed") -> str:
         f"{name}: at ({place.x:.1f}, {place.y:.1f}), among {around}\n"
         f"  nearest test pictures by their features (distance): {nearest}"
     )
+
+
+def _draw(path: Path, stored: "StoredMap", names: list[str], placed: "list[Placed]") -> None:
+    """Draw the map with a circle around each new picture, and its name where they are few."""
+    import numpy as np
+
+    from cnnlab.core.artifacts import write_figure
+    from cnnlab.core.text import printable
+    from cnnlab.figures.embeddings import Panel, embedding_map
+
+    panel = Panel(stored.embedding.points, stored.labels, stored.heading)
+    shown = [printable(Path(name).stem) if len(placed) <= NAMED else "" for name in names]
+    new = f"circles: {len(placed)} new picture{'s' if len(placed) > 1 else ''}"
+    subtitle = f"{len(stored.labels):,} test pictures · {new}"
+    marked = np.array([(place.x, place.y) for place in placed])
+    write_figure(path, embedding_map(panel, stored.class_names, subtitle, marked, shown))
 
 
 def _values(name: str, place: "Placed") -> dict[str, object]:

@@ -1,16 +1,15 @@
 """`cnnlab reconstruct`: what the VAE keeps of a picture."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from cnnlab.cli.arguments import NoInvert, Pictures
+from cnnlab.cli.arguments import Grid, NoInvert, Pictures
 
 
 def reconstruct(
     pictures: Pictures,
-    grid: Annotated[Path, typer.Option(metavar="PNG", help="The PNG file to write.")] = Path("reconstructions.png"),
+    grid: Grid = Path("reconstructions.png"),
     no_invert: NoInvert = False,
 ) -> None:
     """Encode pictures with the VAE, decode their codes, and draw each above its reconstruction.

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cnnlab.cli.arguments import Grid
+
 
 def sample(
     n: Annotated[int, typer.Option("--n", min=1, max=2500, help="How many pictures.")] = 64,
@@ -15,7 +17,7 @@ def sample(
     class_name: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Sample one class only, such as Sneaker.")
     ] = "",
-    grid: Annotated[Path, typer.Option(metavar="PNG", help="The PNG file to write.")] = Path("samples.png"),
+    grid: Grid = Path("samples.png"),
 ) -> None:
     """Sample pictures from the VAE: from the mixture fitted to its codes, one class's Gaussian, or the prior."""
     import numpy as np

@@ -1,7 +1,6 @@
 """The HTTP application behind `cnnlab serve`: bytes of a picture in, JSON out. It opens no file that a client names."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +129,4 @@ def _refuse(request: Request, error: Exception) -> Response:
 
 
 def _fail(request: Request, error: Exception) -> Response:
-    return Response(
-        json.dumps({"error": "the server failed; its terminal says why."}), 500, media_type="application/json"
-    )
+    return JSONResponse({"error": "the server failed; its terminal says why."}, 500)

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
+from cnnlab.cli.output import check_png
 from cnnlab.core import artifacts
-from cnnlab.core.errors import UserError
-from cnnlab.core.text import printable
 from cnnlab.figures.generation import tile_sheet
 from cnnlab.vae.gallery import Sheet
 
 
 def write_sheet(path: Path, sheet: Sheet) -> None:
     """Draw a sheet into a PNG file; UserError for another ending or where it can't be written."""
-    if path.suffix.lower() != ".png":
-        raise UserError(f"--grid is {printable(str(path))}: the file must end in .png.")
+    check_png(path)
     artifacts.write_figure(path, tile_sheet(**vars(sheet)))

@@ -15,25 +15,24 @@ _noted: set[str] = set()
 
 
 def settle(figure: "Figure") -> None:
-    """Make every text of a figure literal (`$a_b$` is no formula) and give it fonts that have its letters.
+    """Make every text of a figure literal (`$a_b$` is no formula), in FAMILY and fonts that have the letters it lacks.
 
-    Letters that no installed font has are drawn as boxes; a note on stderr names them, once in a process.
+    What the user's matplotlibrc says does not count. Letters that no installed font has are drawn as boxes; a note on
+    stderr names them, once in a process.
     """
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)
-        missing = _missing(text.get_text(), FAMILY)
-        if missing:
-            families, left = fallbacks(missing)
-            text.set_fontfamily([FAMILY, *families])
-            _note(left)
+        families, left = fallbacks(_missing(text.get_text()))
+        text.set_fontfamily([FAMILY, *families])
+        _note(left)
 
 
 def width(text: str, points: float) -> float:
     """How wide a text is in inches, in letters of so many points; a letter that FAMILY lacks counts as a square."""
-    font = _font(FAMILY)
+    font = _font()
     known = font.get_charmap()
     font.set_size(points, 72)
     squares = sum(ord(letter) not in known for letter in text)
@@ -44,6 +43,8 @@ def width(text: str, points: float) -> float:
 @cache
 def fallbacks(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     """Installed families that have letters which FAMILY lacks, as few as cover them, and the letters that none has."""
+    if not letters:
+        return (), letters
     from matplotlib import font_manager
 
     manager = font_manager.fontManager
@@ -79,16 +80,16 @@ def _lacking(path: str, letters: Iterable[str]) -> set[str]:
     return {letter for letter in letters if ord(letter) not in known}
 
 
-def _missing(text: str, family: str) -> frozenset[str]:
-    known = _font(family).get_charmap()
+def _missing(text: str) -> frozenset[str]:
+    known = _font().get_charmap()
     return frozenset(letter for letter in text if letter != "\n" and ord(letter) not in known)
 
 
 @cache
-def _font(family: str):
+def _font():
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    return get_font(findfont(FontProperties(family=family)))
+    return get_font(findfont(FontProperties(family=FAMILY)))
 
 
 def _note(letters: frozenset[str]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnlab.core.errors import UserError
+from cnnlab.embedding.features import check_finite
 
 KEPT = 50  # components that t-SNE works on, as Kobak and Berens 2019 do
 _ROWS = 1024  # rows at a time, so that a wide layer is never copied as a whole
@@ -27,7 +27,7 @@ class Pca:
         return np.concatenate(parts).astype(np.float32)
 
 
-def fit_pca(features: np.ndarray, seed: int, kept: int = KEPT) -> tuple[Pca, np.ndarray]:
+def fit_pca(features: np.ndarray, seed: int) -> tuple[Pca, np.ndarray]:
     """Fit scikit-learn's PCA to features [n, features]: the projection, and the features projected.
 
     Fewer components are kept where there are fewer features or rows, but always two: those that the data do not have
@@ -37,7 +37,7 @@ def fit_pca(features: np.ndarray, seed: int, kept: int = KEPT) -> tuple[Pca, np.
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
-    kept = min(kept, len(features) - 1, features.shape[1])
+    kept = min(KEPT, len(features) - 1, features.shape[1])
     lacking = max(0, 2 - kept)
     with threadpool_limits(limits=1):
         # PCA may centre this copy in place: a wide layer is then in memory once.
@@ -57,12 +57,7 @@ def constant_features(features: np.ndarray, layer: str) -> int:
     high = -low
     for start in range(0, len(features), _ROWS):
         rows = np.asarray(features[start : start + _ROWS])
-        if not np.isfinite(rows).all():
-            row, column = np.argwhere(~np.isfinite(rows))[0]
-            raise UserError(
-                f"layer {layer}: feature {column} of picture {start + row} is not a finite number, "
-                "so it cannot be embedded."
-            )
+        check_finite(rows, layer, start)
         np.minimum(low, rows.min(axis=0), out=low)
         np.maximum(high, rows.max(axis=0), out=high)
     return int((low == high).sum())

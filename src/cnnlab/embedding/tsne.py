@@ -111,7 +111,7 @@ def place(new: np.ndarray, reduced: np.ndarray, points: np.ndarray) -> np.ndarra
 
 
 def available_threads() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use, within its container's quota; joblib imports too slowly for `predict`."""
     import joblib
 
     return joblib.cpu_count()

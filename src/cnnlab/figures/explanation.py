@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from cnnlab.figures.style import FONT, INK, as_rgb, new_figure, plain
+from cnnlab.figures.style import INK, as_rgb, new_figure, plain
 
 SIDE = 3.2  # inches of a panel
 COLOURS = "RdBu_r"  # red: the answer rests on it; blue: it speaks against
@@ -15,12 +15,11 @@ def heat_map(pixels: np.ndarray, heat: np.ndarray, answer: str) -> Figure:
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.02, right=0.88, bottom=0.03, top=0.86, wspace=0.06)
     plain(left).imshow(as_rgb(pixels), interpolation="nearest")
-    left.set_title("what the network sees", fontsize=9, color=INK, fontdict=FONT)
+    left.set_title("what the network sees", fontsize=9, color=INK)
     largest = max(float(np.abs(heat).max()), 1e-9)
     drawn = plain(right).imshow(heat, cmap=COLOURS, vmin=-largest, vmax=largest, interpolation="nearest")
     right.imshow(as_rgb(pixels), interpolation="nearest", alpha=0.25)
-    # A class's name is the user's own: a $ in it begins no formula.
-    right.set_title(f"what “{answer}” rests on", fontsize=9, color=INK, fontdict=FONT, parse_math=False)
+    right.set_title(f"what “{answer}” rests on", fontsize=9, color=INK)
     bar = figure.colorbar(drawn, cax=figure.add_axes((0.90, 0.08, 0.02, 0.72)))
     bar.ax.tick_params(labelsize=7)
     bar.set_label("nats lost when it is covered", fontsize=7)

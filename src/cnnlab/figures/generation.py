@@ -6,10 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cnnlab.core.fonts import width
-from cnnlab.figures.style import DPI, FAINT, FONT, INK, as_rgb
+from cnnlab.figures.style import DPI, FAINT, INK, as_rgb, new_figure
 
 GAP = 2  # pixels between tiles, before enlarging: of the page's own white
 PAGE = 255
+ZOOM = 2  # screen pixels a side of a tile's pixel
 MARGIN = 12  # screen pixels around the sheet
 TITLE = 30  # screen pixels for the title
 CAPTION = 18  # screen pixels for the captions of columns
@@ -17,21 +18,19 @@ TITLE_LETTERS, CAPTION_LETTERS = 9.5, 7.5  # points
 BOLD = 1.15  # how much wider bold letters are
 
 
-def tile_sheet(
-    tiles: np.ndarray, title: str = "", rows: Sequence[str] = (), columns: Sequence[str] = (), *, zoom: int = 2
-) -> Figure:
+def tile_sheet(tiles: np.ndarray, title: str = "", rows: Sequence[str] = (), columns: Sequence[str] = ()) -> Figure:
     """A figure of tiles uint8 [rows, columns, c, h, w], with a title and captions where there are any.
 
-    Written at style.DPI dots an inch, each pixel of a tile takes zoom × zoom pixels.
+    Written at style.DPI dots an inch, each pixel of a tile takes ZOOM × ZOOM pixels.
     """
-    mosaic = np.kron(mosaic_of(tiles), np.ones((zoom, zoom, 1), np.uint8))
+    mosaic = np.kron(mosaic_of(tiles), np.ones((ZOOM, ZOOM, 1), np.uint8))
     tall, wide = mosaic.shape[:2]
     longest = max((width(line, CAPTION_LETTERS) for caption in rows for line in caption.split("\n")), default=0)
     left = MARGIN + (round(DPI * longest) + 8 if rows else 0)
     top = MARGIN + (TITLE if title else 0) + (CAPTION if columns else 0)
     page_width = max(left + wide + MARGIN, 2 * MARGIN + round(BOLD * DPI * width(title, TITLE_LETTERS)))
     page_height = top + tall + MARGIN
-    figure = Figure(figsize=(page_width / DPI, page_height / DPI), dpi=DPI, facecolor="white")
+    figure = new_figure(page_width / DPI, page_height / DPI)
     figure.figimage(mosaic, xo=left, yo=MARGIN, origin="upper")
     if title:
         figure.text(
@@ -42,9 +41,8 @@ def tile_sheet(
             color=INK,
             va="top",
             weight="bold",
-            fontdict=FONT,
         )
-    _caption(figure, tiles, rows, columns, zoom, left, top, page_width, page_height)
+    _caption(figure, tiles, rows, columns, left, top, page_width, page_height)
     return figure
 
 
@@ -60,12 +58,12 @@ def mosaic_of(tiles: np.ndarray) -> np.ndarray:
 
 
 def _caption(
-    figure: Figure, tiles: np.ndarray, rows: Sequence[str], columns: Sequence[str], zoom: int, left: int, top: int,
+    figure: Figure, tiles: np.ndarray, rows: Sequence[str], columns: Sequence[str], left: int, top: int,
     page_width: int, page_height: int,
 ) -> None:  # fmt: skip
-    height, width = ((side + GAP) * zoom for side in tiles.shape[3:])
+    height, width = ((side + GAP) * ZOOM for side in tiles.shape[3:])
     for index, caption in enumerate(rows):
-        y = 1 - (top + index * height + (height - GAP * zoom) / 2) / page_height
+        y = 1 - (top + index * height + (height - GAP * ZOOM) / 2) / page_height
         figure.text(
             (left - 6) / page_width,
             y,
@@ -74,10 +72,9 @@ def _caption(
             color=INK,
             ha="right",
             va="center",
-            fontdict=FONT,
         )
     for index, caption in enumerate(columns):
-        x = (left + index * width + (width - GAP * zoom) / 2) / page_width
+        x = (left + index * width + (width - GAP * ZOOM) / 2) / page_width
         figure.text(
             x,
             1 - (top - 4) / page_height,
@@ -86,5 +83,4 @@ def _caption(
             color=FAINT,
             ha="center",
             va="bottom",
-            fontdict=FONT,
         )

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cnnlab.core.fonts import FAMILY, width
+from cnnlab.core.fonts import width
 
 DPI = 100  # of the PNG files: a figure 8 inches wide is 800 pixels, a README's width
 WIDTH = 8.0  # inches
@@ -33,7 +33,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "*")
 AREAS = {"o": 1.0, "s": 0.95, "^": 1.25, "D": 0.85, "v": 1.25, "P": 1.35, "X": 1.35, "p": 1.2, "<": 1.25, "*": 1.9}
 INK = "#1a1a1a"
 FAINT = "#8a8a8a"
-FONT = {"family": FAMILY}
 
 
 def colour(index: int) -> str:
@@ -68,12 +67,10 @@ def title(figure: Figure, text: str, subtitle: str = "") -> None:
         figure.text(0.02, 1 - 0.42 / height, subtitle, fontsize=10, color="#444444", va="top")
 
 
-def class_handles(class_names: Sequence[str], inches: float, points: float, size: float = 8) -> list[Line2D]:
+def class_handles(class_names: Sequence[str], inches: float, points: float) -> list[Line2D]:
     """Legend entries for the classes, their names at most so many inches wide in letters of so many points."""
     return [
-        Line2D(
-            [], [], linestyle="", marker=marker(i), color=colour(i), markersize=size, label=fit(name, inches, points)
-        )
+        Line2D([], [], linestyle="", marker=marker(i), color=colour(i), markersize=8, label=fit(name, inches, points))
         for i, name in enumerate(class_names)
     ]
 

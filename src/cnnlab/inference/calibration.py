@@ -75,7 +75,7 @@ def fit_novelty(train: np.ndarray, validation: np.ndarray, validation_logits: np
     the two together.
     """
     mean, basis = _principal_components(coarse(train[:: -(-len(train) // PICTURES)]))
-    rule: dict[str, Any] = {"alarm_rate": ALARM_RATE, "mean": _pack(mean), "basis": _pack(basis)}
+    rule: dict[str, Any] = {"alarm_rate": ALARM_RATE, "mean": halves(mean), "basis": halves(basis)}
     certainty, strangeness = energy(validation_logits), residual(rule, validation)
     low, high = 0.0, ALARM_RATE
     for _ in range(30):
@@ -108,6 +108,11 @@ def is_novel(rule: dict[str, Any], images: np.ndarray, logits: np.ndarray) -> np
     return _beyond(rule, energy(logits), residual(rule, images))
 
 
+def halves(values: np.ndarray) -> str:
+    """Numbers as float16 in base64, in C order."""
+    return base64.b64encode(values.astype("<f2").tobytes()).decode()
+
+
 def _beyond(rule: dict[str, Any], certainty: np.ndarray, strangeness: np.ndarray) -> np.ndarray:
     """Where a score lies beyond its limit, bool [n]."""
     return (certainty < rule["energy_min"]) | (strangeness > rule["residual_max"])
@@ -136,10 +141,6 @@ def _principal_components(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     basis = vectors.T[::-1][: min(COMPONENTS, max(1, len(rows) // ROWS_PER_COMPONENT))]
     largest = np.abs(basis).argmax(axis=1)
     return mean, basis * np.sign(basis[np.arange(len(basis)), largest])[:, None]
-
-
-def _pack(values: np.ndarray) -> str:
-    return base64.b64encode(values.astype("<f2").tobytes()).decode()
 
 
 def _unpack(text: str) -> np.ndarray:

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from cnnlab.core import metrics
 from cnnlab.core.params import Params
 from cnnlab.core.schema import OWN_PICTURES
-from cnnlab.figures.style import COLOURS, MARKERS
+from cnnlab.figures.style import COLOURS, MARKERS, colour, marker
 from cnnlab.page import reported
 from cnnlab.page.ablation import ablation
 from cnnlab.page.maps import data_uri, maps
@@ -44,19 +42,18 @@ def assemble(sources: Sources, settings: Params) -> dict[str, Any]:
 
 
 def _settings(settings: Params, sources: Sources) -> dict[str, Any]:
-    names = ("budget", "recipe", "seed", "dataset", "validation_share")
-    chosen = {name: getattr(settings, name) for name in names}
+    chosen = {name: getattr(settings, name) for name in ("budget", "recipe", "seed")}
     return chosen | {"perplexity": settings.embed.perplexity, "vae_title": sources.vae.dataset}
 
 
 def _network(network: Network, sources: Sources, settings: Params) -> dict[str, Any]:
     """One network's figures, curve, confusion matrix and pictures."""
-    name = network.name
+    place = list(settings.models).index(network.name)
     return {
-        "name": name,
+        "name": network.name,
         "title": network.title,
-        "colour": COLOURS[list(settings.models).index(name) % len(COLOURS)],
-        "marker": MARKERS[list(settings.models).index(name) % len(MARKERS)],
+        "colour": colour(place),
+        "marker": marker(place),
         "train": network.train,
         "test": network.test,
         "export": network.export,
@@ -90,10 +87,7 @@ def speed(inference: dict[str, Any], network: Network) -> dict[str, Any]:
             best = inference.get(f"{name} {engine} batch {batch} best")
             if best:
                 threads = best.split(", ")[-1]
-                figures |= {
-                    figure: inference[f"{name} {engine} batch {batch} {threads} {figure}"],
-                    f"batch_{batch}": best,
-                }
+                figures[figure] = inference[f"{name} {engine} batch {batch} {threads} {figure}"]
         if figures:
             found[engine] = figures
     return found
@@ -103,9 +97,8 @@ def _confusion(network: Network, sources: Sources) -> dict[str, Any] | None:
     """Counts [actual][predicted] and precision, recall and F1 of each class."""
     if not network.answers:
         return None
-    number = {name: place for place, name in enumerate(sources.info.class_names)}
-    predicted = np.array([number[row["predicted"]] for row in network.answers])
-    counts = metrics.confusion_matrix(predicted, sources.test.labels, len(number))
+    classes = len(sources.info.class_names)
+    counts = metrics.confusion_matrix(sources.predicted(network), sources.test.labels, classes)
     figures = zip(("precision", "recall", "f1"), metrics.precision_recall_f1(counts), strict=True)
     return {"counts": counts.tolist()} | {name: [round(float(v), 4) for v in values] for name, values in figures}
 
@@ -116,7 +109,6 @@ def _vae(vae: Vae, settings: Params) -> dict[str, Any]:
     return {
         "train": vae.train,
         "test": vae.test,
-        "export": vae.export,
         "timing": vae.timing,
         "curve": columns(vae.curve),
         "z_dim": settings.vae.z_dim,

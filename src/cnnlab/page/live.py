@@ -4,21 +4,20 @@ onnxruntime-web runs them in the browser. It lies in assets/runtime/, where `mak
 WebAssembly, 3.1 compressed: too much for Git); without it the page has everything but its live part.
 """
 
-import base64
 import gzip
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnlab.core import artifacts
 from cnnlab.core.datasets import Split, load_split
-from cnnlab.embedding.stored import StoredMap, open_map
+from cnnlab.embedding.placing import StoredMap, open_map
 from cnnlab.embedding.tsne import LEAST, PLACE_PERPLEXITY, fitting_perplexity
 from cnnlab.inference import Model
+from cnnlab.inference.calibration import halves
 from cnnlab.inference.session import session_of
 from cnnlab.page.maps import GRID, span
 from cnnlab.vae.codec import Decoder, Encoder
@@ -194,8 +193,3 @@ def packed(data: bytes) -> str:
         bits = np.unpackbits(rows[start : start + 4096], axis=1).reshape(-1, 8, 13)
         pairs[start : start + 4096] = np.stack(np.divmod(bits @ (1 << np.arange(13)[::-1]), 91), axis=-1)
     return f"{len(zipped)}:" + np.array(CHARACTERS)[pairs.ravel()].tobytes().decode()
-
-
-def halves(values: ArrayLike) -> str:
-    """Numbers as float16 in base64."""
-    return base64.b64encode(np.ascontiguousarray(values, "<f2").tobytes()).decode()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cnnlab.embedding import TITLES
+from cnnlab.embedding.maps import TITLES
 from cnnlab.page.sources import Network, Row, Sources
 
 MOST_POINTS = 4000  # of a map that are drawn: more hide each other, and each costs a thumbnail
@@ -40,7 +40,10 @@ def maps(networks: Sequence[Network], sources: Sources) -> dict[str, Any]:
     chosen = np.array(index)[shown]
     return {
         "networks": {
-            network.name: {"methods": _maps_of(network, shown), "predicted": _predicted(network, chosen, sources)}
+            network.name: {
+                "methods": _maps_of(network, shown),
+                "predicted": sources.predicted(network)[chosen].tolist() if network.answers else None,
+            }
             for network in networks
             if any(network.maps.values())
         },
@@ -98,14 +101,6 @@ def _maps_of(network: Network, shown: np.ndarray) -> dict[str, Any]:
                 "x": [x[place] for place in shown], "y": [y[place] for place in shown], "figures": figures,
             }  # fmt: skip
     return entry
-
-
-def _predicted(network: Network, chosen: np.ndarray, sources: Sources) -> list[int] | None:
-    """What the network took each picture for, as class numbers; None where its answers are not here."""
-    if not network.answers:
-        return None
-    number = {name: place for place, name in enumerate(sources.info.class_names)}
-    return [number[network.answers[index]["predicted"]] for index in chosen]
 
 
 def _thumbnail(image: np.ndarray) -> Image.Image:

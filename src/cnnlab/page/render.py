@@ -14,7 +14,7 @@ SCRIPTS = (
     "overview.js",
     "networks.js",
     "study.js",
-    "findings.js",
+    "comparisons.js",
     "packed.js",
     "engine.js",
     "drawing.js",

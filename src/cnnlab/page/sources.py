@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab import embedding
+import numpy as np
+
 from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.params import Params
+from cnnlab.embedding.maps import METHODS, Method
 from cnnlab.inference import Model
 from cnnlab.study import findings, records
 from cnnlab.study.plan import plan
@@ -33,8 +35,8 @@ class Network:
     answers: list[Row]  # actual and predicted class of each test picture, in the order of the test set
     mistakes: bytes
     feature_maps: dict[str, bytes]
-    maps: dict[embedding.Method, dict[str, list[Row]]]  # method: layer: a row for each embedded picture
-    map_figures: dict[embedding.Method, Figures]  # method: its figures
+    maps: dict[Method, dict[str, list[Row]]]  # method: layer: a row for each embedded picture
+    map_figures: dict[Method, Figures]  # method: its figures
 
     @property
     def title(self) -> str:
@@ -49,7 +51,6 @@ class Vae:
     dataset: str
     train: Figures
     test: Figures
-    export: Figures
     timing: Figures
     curve: list[Row]
     pictures: dict[str, bytes]
@@ -86,6 +87,11 @@ class Sources:
     ablation: Ablation
     study: Study
     inference: Figures
+
+    def predicted(self, network: Network) -> np.ndarray:
+        """What a network took each test picture for, as class numbers, int64 [n]; empty without its answers."""
+        number = {name: place for place, name in enumerate(self.info.class_names)}
+        return np.array([number[row["predicted"]] for row in network.answers], np.int64)
 
 
 def read(settings: Params) -> Sources:
@@ -126,11 +132,9 @@ def _network(name: str) -> Network:
         feature_maps=_pictures(artifacts.feature_plots_dir(name)),
         maps={
             method: {path.stem: _table(path) for path in sorted((maps / f"{name}-{method}").glob("*.csv"))}
-            for method in embedding.METHODS
+            for method in METHODS
         },
-        map_figures={
-            method: _figures(artifacts.metrics_path("embed", f"{name}-{method}")) for method in embedding.METHODS
-        },
+        map_figures={method: _figures(artifacts.metrics_path("embed", f"{name}-{method}")) for method in METHODS},
     )
 
 
@@ -141,7 +145,6 @@ def _vae(dataset: str) -> Vae:
         dataset=datasets.load_info("vae").title if described else dataset,
         train=_figures(artifacts.metrics_path("vae", "train")),
         test=_figures(artifacts.metrics_path("vae", "test")),
-        export=_figures(artifacts.metrics_path("vae", "export")),
         timing=_figures(artifacts.metrics_path("timing", "vae")),
         curve=_table(folder / "curve.csv"),
         pictures=_pictures(folder / "pictures"),

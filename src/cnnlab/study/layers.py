@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnnlab.core.datasets import Split
-from cnnlab.embedding import features, measure
+from cnnlab.embedding import features
 from cnnlab.embedding.pca import fit_pca
+from cnnlab.embedding.quality import measure
 from cnnlab.embedding.tsne import fit_tsne
 from cnnlab.models.blocks import embed_layers
 from cnnlab.models.classifier import Classifier

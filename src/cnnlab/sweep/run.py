@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from cnnlab.core import params
 from cnnlab.core.artifacts import is_stream, write_csv
 from cnnlab.core.errors import UserError
+from cnnlab.core.params import OWN_PICTURES
+from cnnlab.data.catalogue import FACES
 from cnnlab.sweep import cluster
 from cnnlab.sweep.board import Board, Row, print_rows, summarise
 from cnnlab.sweep.clone import Source, experiment_message, forget_locations, git, make_clone
@@ -80,9 +82,9 @@ def _own_pictures(root: Path, points: Sequence[Point]) -> tuple[str, ...]:
     found: set[str] = set()
     for point in points:
         used = settings | point.settings
-        if "folder" in (used["dataset"], used["vae.dataset"]):
+        if OWN_PICTURES in (used["dataset"], used["vae.dataset"]):
             found.add(used["folder.path"])
-        if used["vae.dataset"] == "lfw":
+        if used["vae.dataset"] == FACES:
             found.add(used["vae.lfw.path"])
     return tuple(sorted(path for path in found if not Path(path).is_absolute() and (root / path).is_dir()))
 

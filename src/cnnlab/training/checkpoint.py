@@ -23,6 +23,7 @@ KEY_LENGTH = 16  # hexadecimal digits of the hash in a file's name
 DIGEST = hashlib.sha256().digest_size  # bytes of checksum at the beginning of the file
 FORGOTTEN = 30 * 24 * 3600  # seconds after which the unfinished run of another setting is deleted
 PAUSE = 20  # times as long as a save took must go by before the next: saving costs at most a twentieth of the time
+LONGEST_PAUSE = 300  # seconds: a save during which the process was stopped only looks as if it had taken long
 
 
 class Checkpoint:
@@ -49,7 +50,7 @@ class Checkpoint:
         data = serialise(state)
         artifacts.write_bytes(self.path, hashlib.sha256(data).digest() + data)
         ended = time.monotonic()
-        self.due_from = ended + PAUSE * (ended - began)
+        self.due_from = ended + min(PAUSE * (ended - began), LONGEST_PAUSE)
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, or None where there is none or it is not whole, to the bit (never unpickles code)."""
@@ -74,5 +75,4 @@ class Checkpoint:
 
 def _sources() -> list[Path]:
     root = Path(cnnlab.__file__).parent
-    paths = [root / name for name in CODE]
-    return sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]) if file.exists())
+    return sorted(file for name in CODE for file in (root / name).rglob("*.py"))

@@ -123,34 +123,40 @@ def train_seeds(
     validate = recipe == "modern" if validate is None else validate
     jobs = []
     for seed, name in names.items():
-        train_index, validation_index = stratified_split(split.labels, held_out, seed)
-        if not validate:
-            train_index, validation_index = np.arange(len(split.labels)), validation_index[:0]
-        train, validation = resident(split, train_index, device), resident(split, validation_index, device)
-        mean, std = _moments(train, recipe)
-        classifier = _build(architecture, options, info, mean, std, recipe, seed, device)
-        if recipe == "modern" and classifier.network.starts_standardised:
-            some = epoch_order(len(train_index), seed, 0)[:STANDARDISED_OVER].to(device)
-            standardise(classifier.network, classifier.preprocess(train[0][some]))
+        train, validation = _parts(split, held_out if validate else None, seed, device)
+        classifier = _build(architecture, options, info, train, recipe, seed, device)
         rate = peak_rate(run, recipe, str(options.get("act", "relu")))
-        fitted = run.model_copy(update={"learning_rate": rate}).fitted(len(train_index))
+        fitted = run.model_copy(update={"learning_rate": rate}).fitted(len(train[0]))
         multiplied = choose_precision(precision, device, classifier.network.gains_from_bfloat16)
         settings = fitted.model_dump() | {"recipe": recipe, "precision": multiplied, "class_weights": class_weights}
+        classifier.meta |= {"settings": settings, "seed": seed, "validation_share": held_out}
         surroundings = {"architecture": architecture, "options": dict(options), "seed": seed, "held_out": held_out}
         surroundings |= {"validate": validate, "device": describe(device), "processes": parallel.processes()}
         checkpoint = Checkpoint(name, settings | surroundings | asdict(info), [split.images, split.labels])
-        passes = fitted.steps / steps_in_epoch(len(train_index), fitted.batch_size)
-        plan = Plan(
-            name, passes, fitted.batch_size, fitted.learning_rate or rate, recipe, seed, run.weight_decay,
-            run.momentum,
-            keep=("accuracy", "max") if recipe == "modern" and validate else None,
-            averaged=AVERAGED if len(validation_index) < FEW else 1,
-        )  # fmt: skip
         weights = _balanced(train[1], len(info.class_names)) if class_weights == "balanced" else None
         task = ClassifierTask(classifier, fitted, multiplied, weights)
-        classifier.meta |= {"settings": settings, "seed": seed, "validation_share": held_out}
-        jobs.append(Job(task, train, validation if validate else None, plan, checkpoint, on_rows, measure))
+        plan = _plan(name, fitted, recipe, seed, train, validation)
+        jobs.append(Job(task, train, validation, plan, checkpoint, on_rows, measure))
     return [_trained(job, progress) for job, progress in zip(jobs, fit_jobs(jobs), strict=True)]
+
+
+def _parts(split: Split, held_out: float | None, seed: int, device: torch.device) -> tuple[Data, Data | None]:
+    """The pictures that train and, where a share is held out, those that validate, on the device."""
+    if held_out is None:
+        return resident(split, np.arange(len(split.labels)), device), None
+    train, validation = stratified_split(split.labels, held_out, seed)
+    return resident(split, train, device), resident(split, validation, device)
+
+
+def _plan(name: str, run: Run, recipe: Recipe, seed: int, train: Data, validation: Data | None) -> Plan:
+    """How a run that is fitted to its pictures, and has a learning rate, is trained and what is kept of it."""
+    assert run.learning_rate is not None
+    return Plan(
+        name, run.steps / steps_in_epoch(len(train[0]), run.batch_size), run.batch_size, run.learning_rate, recipe,
+        seed, run.weight_decay, run.momentum,
+        keep=("accuracy", "max") if recipe == "modern" and validation else None,
+        averaged=AVERAGED if validation is None or len(validation[0]) < FEW else 1,
+    )  # fmt: skip
 
 
 def _trained(job: Job, progress: Progress) -> Trained[Classifier]:
@@ -201,12 +207,13 @@ def _build(
     architecture: str,
     options: Mapping[str, Any],
     info: DatasetInfo,
-    mean: list[float],
-    std: list[float],
+    train: Data,
     recipe: Recipe,
     seed: int,
     device: torch.device,
 ) -> Classifier:
+    """A classifier with its first weights, on the device; the training pictures set its mean, deviation and scale."""
+    mean, std = _moments(train, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights", 0))
         network = models.build(architecture, info.shape, len(info.class_names), options)
@@ -224,4 +231,8 @@ def _build(
         "light_on_dark": info.light_on_dark,
     }
     classifier = Classifier(network, mean, std, meta)
-    return classifier.to(memory_format=memory_format(device)).to(device)  # pyright: ignore[reportCallIssue]
+    classifier = classifier.to(memory_format=memory_format(device)).to(device)  # pyright: ignore[reportCallIssue]
+    if recipe == "modern" and network.starts_standardised:
+        some = epoch_order(len(train[0]), seed, 0)[:STANDARDISED_OVER].to(device)
+        standardise(network, classifier.preprocess(train[0][some]))
+    return classifier

@@ -12,6 +12,7 @@ CHUNK = 1000  # pictures decoded at a time
 DRAWS = 50  # of the code for each picture of the importance-weighted bound that are decoded at a time
 ACTIVE_VARIANCE = 0.01
 NEIGHBOURS = 10
+SURE = 0.8  # a judge's probability above which it counts as confident
 
 
 def bounds(
@@ -135,10 +136,10 @@ def neighbour_accuracy(train: np.ndarray, train_labels: np.ndarray, test: np.nda
     return float(neighbours.score(test, test_labels))
 
 
-def confidence_figures(probabilities: np.ndarray, name: str, limit: float = 0.8) -> dict[str, float]:
-    """Of a classifier's answers [n, classes]: how many pass the limit; the rarest class's share of all, of those."""
+def confidence_figures(probabilities: np.ndarray, name: str) -> dict[str, float]:
+    """Of a classifier's answers [n, classes]: how many pass SURE; the rarest class's share of all, of those."""
     classes = probabilities.shape[1]
-    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1) > limit
+    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1) > SURE
     among_sure = np.bincount(predicted[sure], minlength=classes).min() / max(1, sure.sum())
     return {
         f"{name}_confident": float(sure.mean()),

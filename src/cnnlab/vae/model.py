@@ -6,7 +6,6 @@ no activation between the decoder's two transposed convolutions, which makes the
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 from cnnlab.core.errors import UserError
 from cnnlab.core.schema import Likelihood, VaeDecoder
-from cnnlab.models import weights
 from cnnlab.models.blocks import Shape
 from cnnlab.vae.likelihoods import mean_pixel
 
@@ -103,16 +101,6 @@ def build(meta: Mapping[str, Any]) -> VAE:
     """The network that a file's meta describes, with fresh weights."""
     channels, height, width = meta["shape"]
     return VAE((channels, height, width), meta["z_dim"], meta["decoder"], meta["likelihood"], meta["binarize"])
-
-
-def save_vae(path: str | Path, module: VAE, meta: Mapping[str, Any]) -> None:
-    """Write weights and meta as one .pt file, whole or not at all."""
-    weights.save(path, module, meta)
-
-
-def load_vae(path: str | Path) -> tuple[VAE, dict[str, Any]]:
-    """Read a .pt file back, in evaluation mode; UserError where it is missing or damaged. Runs no pickled code."""
-    return weights.load(path, build)
 
 
 def _padding(side: int) -> tuple[int, int]:

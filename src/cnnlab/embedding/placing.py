@@ -8,8 +8,8 @@ import numpy as np
 
 from cnnlab.core.artifacts import read_array, read_json
 from cnnlab.core.errors import UserError
+from cnnlab.embedding.maps import TITLES, Embedding, Method, load
 from cnnlab.embedding.quality import K, nearest_rows
-from cnnlab.embedding.store import TITLES, Embedding, Method, load
 
 
 @dataclass(frozen=True)
