@@ -75,7 +75,8 @@ class Part:
 class Claim:
     """A claim: the runs that test it and the comparisons that decide it, all of them or any one.
 
-    fails: whether a run that learned nothing is an answer too; else no verdict rests on one.
+    source: the report and the number in docs/reports.md. fails: whether a run that learned nothing is an answer too;
+    else no verdict rests on one.
     """
 
     name: str

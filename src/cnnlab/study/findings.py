@@ -17,8 +17,8 @@ PICTURES = 60_000  # that train Fashion-MNIST's networks
 SAME = 1.1  # a ratio of speeds nearer to 1 than this is no difference
 FIGURES = ("train_loss", "train_accuracy", "evaluated_train_accuracy", "test_accuracy", "tail_test_accuracy")
 SPEED_CLAIMS = (
-    ("vgg", "lenet", "VGG trains faster than LeNet although it is larger"),
-    ("lenet", "googlenet", "GoogLeNet is slower than LeNet"),
+    ("vgg", "lenet", "VGG trains faster than LeNet although it is larger", "B11"),
+    ("lenet", "googlenet", "GoogLeNet is slower than LeNet", "B13"),
 )
 
 
@@ -31,7 +31,7 @@ def speeds() -> dict[str, Any]:
 def speed_findings(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The claims about speed. They rest on one measurement of one machine: a ratio, without interval and p."""
     found = []
-    for fast, slow, text in SPEED_CLAIMS:
+    for fast, slow, text, source in SPEED_CLAIMS:
         verdict, figures = "not run", []
         if fast in measured and slow in measured:
             values = [measured[name]["float32_examples_per_second"] for name in (fast, slow)]
@@ -42,7 +42,7 @@ def speed_findings(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
                 f"{measured[fast]['device']}, float32"
             ]
         rule = f"the first trains on more than {SAME:g} times as many pictures a second, one measurement of one machine"
-        found.append({"text": text, "source": "B", "rule": rule, "verdict": verdict, "figures": figures})
+        found.append({"text": text, "source": source, "rule": rule, "verdict": verdict, "figures": figures})
     return found
 
 
@@ -112,20 +112,25 @@ def render(found: Sequence[Finding], runs: Mapping[str, Planned], recorded: Runs
 
 def claim_lines(found: Sequence[Finding]) -> list[str]:
     """Each claim with its figures, rule and verdict."""
-    lines = ["| claim | our figures | rule | p, corrected | verdict |", "|---|---|---|---|---|"]
+    lines = [_cells("", "claim", "our figures", "rule", "p, corrected", "verdict"), _cells(*["---"] * 6)]
     for each in found:
         p = f"{each.p_holm:.2g}" if each.parts else ""
         verdict = f"**{each.verdict}**" + (f"; {each.closes}" if each.closes else "")
-        lines.append(f"| {each.claim.text} | {'; '.join(each.shown())} | {each.claim.rule} | {p} | {verdict} |")
+        lines.append(_cells(each.claim.source, each.claim.text, "; ".join(each.shown()), each.claim.rule, p, verdict))
     return lines
 
 
 def speed_lines(measured: Mapping[str, Any]) -> list[str]:
     """The claims about speed, as rows of the same table."""
     return [
-        f"| {each['text']} | {'; '.join(each['figures'])} | {each['rule']} | | **{each['verdict']}** |"
+        _cells(each["source"], each["text"], "; ".join(each["figures"]), each["rule"], "", f"**{each['verdict']}**")
         for each in speed_findings(measured)
     ]
+
+
+def _cells(*cells: str) -> str:
+    """A row of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
 def run_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -160,10 +165,10 @@ def curves(recorded: Runs) -> list[dict[str, Any]]:
 
 PAGE = """# The reports' claims, tested
 
-[reports.md](reports.md) describes the two reports and numbers their claims. This page tests {count} of them with the
-study's long runs, and two more with a measurement of speeds. `params.yaml` declares the runs under `study:`, the
-folder `study/` has one record for each run and seed, and `cnnlab study` makes what is missing and writes this page.
-The small ablation of `dvc repro` is separate: a first look at your own settings, which proves nothing.
+[reports.md](reports.md) describes the two reports and numbers their 14 claims, which the first column names. This page
+splits them into {count} that the study's long runs test, and two about speed. `params.yaml` declares the runs under
+`study:`, the folder `study/` has one record for each run and seed, and `cnnlab study` makes what is missing and writes
+this page. The small ablation of `dvc repro` is separate: a first look at your own settings, which proves nothing.
 
 How to read the figures:
 

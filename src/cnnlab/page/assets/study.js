@@ -16,7 +16,7 @@ function studySection() {
   fill(
     "study",
     prose(
-      `The two reports make ${claims.length} claims that can be tested. This section tests them on Fashion-MNIST, by long runs with the reports' own recipe and, for the two about speed, by a measurement. `,
+      `The 14 claims of the two reports have ${claims.length} parts that can be tested. This section tests them on Fashion-MNIST, by long runs with the reports' own recipe and, for the two about speed, by a measurement. `,
       "It is the same on every page: your own settings do not change it. The sections from ",
       h("a", { href: "#run" }, "“Your own run”"),
       " on show what your settings gave.",
@@ -33,7 +33,7 @@ function studySection() {
         [["claim"], ["verdict"], ["figures of our runs"], ["rule"], ["p, corrected", "n"]],
         claims.map((claim) => ({
           cells: [
-            [claim.text, h("small", {}, `report ${claim.source}`)],
+            [claim.text, h("small", {}, `report ${claim.source.replace(/(?<=^.)(?=\d+$)/, ", claim ")}`)],
             [h("b", { class: `verdict ${claim.verdict.replace(" ", "-")}` }, claim.verdict), h("small", {}, claim.closes || "")],
             claim.figures.map((line) => h("p", {}, line)),
             claim.rule,
