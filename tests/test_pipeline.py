@@ -262,7 +262,7 @@ def test_an_edited_architecture_runs_its_own_network_alone(project):
     file.write_text(text)
 
 
-@pytest.mark.parametrize("target", ["embed@lenet", "vae_train", "study"])
+@pytest.mark.parametrize("target", ["embed@lenet", "vae_train", "compare"])
 def test_a_stage_is_run_by_its_name(project, target):
     assert f"'{target}' didn't change" in run(project, f"dvc repro {target}")
 
