@@ -230,5 +230,6 @@ CLAIMS = (
           _shirt_everywhere),
     Claim("shirt-choice", "No choice of perplexity or iterations changes that", "A4",
           f"its silhouette on the best of {len(TSNE_MAPS)} maps by t-SNE of each seed (perplexity 5, 30, 100; 250 to "
-          "2,000 iterations), the mean over seeds, lies below 0 for each layer", MAPPED, _shirt(tuple(TSNE_MAPS), "the best t-SNE")),
+          "2,000 iterations), the mean over seeds, lies below 0 for each layer", MAPPED,
+          _shirt(tuple(TSNE_MAPS), "the best t-SNE")),
 )  # fmt: skip
