@@ -134,8 +134,9 @@ def test_many_at_once_get_their_own_answers(port):
 
 def test_too_many_requests_are_told_to_wait(tmp_path):
     process, port = started(tmp_path, "--rate", "1")
-    answers = [ask(port, "POST", "/predict", picture()) for _ in range(4)]
-    assert answers[0][0] == 200
+    with ThreadPoolExecutor(8) as pool:  # all at once: in turn, a busy machine would take a second for each
+        answers = list(pool.map(lambda _: ask(port, "POST", "/predict", picture()), range(8)))
+    assert any(status == 200 for status, _ in answers)
     assert any(status == 429 and "more than 1 requests per second" in text for status, text in answers)
     status, text = ask(port, "GET", "/")
     assert status == 404
