@@ -51,7 +51,7 @@ def assert_ended_well(process: subprocess.Popen) -> None:
     """It ends with 0 and has printed one line on stderr: which network answers."""
     code, said = stop(process)
     assert code == 0
-    assert [line.split(" for ")[0] for line in said.splitlines()] == ["Swift"]
+    assert [line.split(" for ")[0] for line in said.splitlines()] == ["Answers from Swift"]
 
 
 @pytest.fixture(scope="module")
