@@ -30,7 +30,7 @@ const percentTick = (value) => short(100 * value) + " %";
 const points = (value, digits = 1) => (value > 0 ? "+" : "") + fixed(100 * value, digits);
 const short = (value) => minus(String(Number(value.toPrecision(3))));
 const megabytes = (bytes) => (bytes < 1e6 ? fixed(bytes / 1e6, 2) : fixed(bytes / 1e6, 1)) + " MB";
-const pvalue = (p) => (p === null || p === undefined ? "–" : p < 0.001 ? "< .001" : p.toFixed(3).replace(/^0/, ""));
+const pvalue = (p) => (p === null || p === undefined ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3));
 const seconds = (value) =>
   value < 120 ? fixed(value, 0) + " s" : value < 7200 ? fixed(value / 60, 1) + " min" : fixed(value / 3600, 1) + " h";
 const plural = (count, word, many = word + "s") =>
