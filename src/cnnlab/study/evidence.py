@@ -188,9 +188,10 @@ def _p_values(claim: Claim, looks: Sequence[Sequence[Part]], planned: int) -> tu
     A verdict stands once one look has given it. What needs all parts to hold has the largest of their p-values
     (Berger 1982), what needs any one of k has k times the smallest (Bonferroni).
     """
-    pairs = [_of_parts(claim, parts) for parts in looks] or [(1.0, 1.0)]
-    holds, refuted = (min(1.0, planned * min(values)) for values in zip(*pairs, strict=True))
-    return (holds, refuted) if looks else (1.0, 1.0)
+    if not looks:
+        return 1.0, 1.0
+    holds, refuted = zip(*(_of_parts(claim, parts) for parts in looks), strict=True)
+    return min(1.0, planned * min(holds)), min(1.0, planned * min(refuted))
 
 
 def _of_parts(claim: Claim, parts: Sequence[Part]) -> tuple[float, float]:
