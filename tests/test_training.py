@@ -14,7 +14,7 @@ from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
 from cnnlab.core.schema import Run
 from cnnlab.data.sample import load_sample
-from cnnlab.training import augment
+from cnnlab.training import augment, optimizers
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_classifier
 from cnnlab.training.devices import choose_precision
@@ -268,15 +268,16 @@ def test_no_augmentation_is_no_change(data):
         ("plain", 0.9, lambda groups: torch.optim.SGD(groups, lr=1.0, momentum=0.9, nesterov=True)),
     ],
 )
-def test_the_optimizers_are_torchs(recipe, momentum, reference):
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_optimizers_are_torchs(recipe, momentum, reference, layout):
     torch.manual_seed(0)
-    ours, theirs = (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1)) for _ in "ab")
+    ours, theirs = (_convolution_and_linear(layout) for _ in "ab")
     theirs.load_state_dict(ours.state_dict())
     optimizer = make_optimizer(ours, recipe, 0.1, momentum)
     decayed, free = ([w for w in theirs.parameters() if (w.ndim > 1) == wide] for wide in (True, False))
     expected = reference([{"params": decayed, "weight_decay": 0.1}, {"params": free, "weight_decay": 0.0}])
     for rate in (0.1, 0.05, 0.02):
-        inputs = torch.randn(5, 4)
+        inputs = torch.randn(5, 2, 4, 4)
         for group in expected.param_groups:
             group["lr"] = rate
         for network in (ours, theirs):
@@ -286,6 +287,28 @@ def test_the_optimizers_are_torchs(recipe, momentum, reference):
         expected.step()
     for weight, right in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(weight, right)
+
+
+def _convolution_and_linear(layout):
+    network = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Flatten(), nn.Linear(24, 1))
+    return network.to(memory_format=layout)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "momentum", "kernel"), [("modern", 0.0, "_fused_adamw"), ("plain", 0.9, "_fused_sgd")]
+)
+def test_the_kernels_get_tensors_in_the_order_of_memory(recipe, momentum, kernel, monkeypatch):
+    """A CPU's kernel copies others first, with their numbers in another order."""
+    network = _convolution_and_linear(torch.channels_last)
+    optimizer = make_optimizer(network, recipe, 0.1, momentum)
+    network(torch.randn(5, 2, 4, 4)).sum().backward()
+    given = []
+    monkeypatch.setattr(
+        optimizers, kernel, lambda *lists, **settings: given.extend(each for tensors in lists for each in tensors)
+    )
+    optimizer.step(0.1)
+    assert any(tensor.ndim == 4 for tensor in given)
+    assert all(tensor.is_contiguous() for tensor in given)
 
 
 @pytest.mark.parametrize("recipe", ["modern", "plain"])

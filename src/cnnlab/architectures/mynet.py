@@ -14,8 +14,10 @@ from cnnlab.models.blocks import (
     Normalisation,
     Shape,
     Tap,
+    activate_and_pool,
     initialise,
     normalise,
+    untapped,
 )
 
 MULTIPLE = 8  # pixels: the padded side is a multiple of this
@@ -37,12 +39,10 @@ class MyNet(Network):
         self.pad = nn.ZeroPad2d((*_padding(width), *_padding(height)))
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1)
         self.bn1 = normalise(norm, 16, 2)
-        self.act1 = ACTIVATIONS[act]()
-        self.pool1 = nn.MaxPool2d(2)
+        self.pool1 = activate_and_pool(act, nn.MaxPool2d(2))
         self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
         self.bn2 = normalise(norm, 32, 2)
-        self.act2 = ACTIVATIONS[act]()
-        self.pool2 = nn.MaxPool2d(2)
+        self.pool2 = activate_and_pool(act, nn.MaxPool2d(2))
         self.conv3 = nn.Conv2d(32, 64, 3, padding=1)
         self.bn3 = normalise(norm, 64, 2)
         self.act3 = ACTIVATIONS[act]()
@@ -56,11 +56,17 @@ class MyNet(Network):
     def features(self, x: Tensor, tap: Tap) -> Tensor:
         x = self.pad(x)  # 1×32×32
         x = tap("conv1", self.conv1(x))  # 16×32×32
-        x = self.pool1(tap("bn1", self.act1(self.bn1(x))))  # 16×16×16
+        x = self._pool(self.pool1, self.bn1(x), tap, "bn1")  # 16×16×16
         x = tap("conv2", self.conv2(x))  # 32×16×16
-        x = self.pool2(tap("bn2", self.act2(self.bn2(x))))  # 32×8×8
+        x = self._pool(self.pool2, self.bn2(x), tap, "bn2")  # 32×8×8
         x = tap("conv3", self.conv3(x))  # 64×8×8
         return tap("bn3", self.act3(self.bn3(x)))
+
+    def _pool(self, layers: nn.Sequential, x: Tensor, tap: Tap, name: str) -> Tensor:
+        """Activated and pooled, in the cheaper order; only the tap needs maps activated before they are pooled."""
+        if tap is not untapped:
+            tap(name, layers.get_submodule("act")(x))
+        return layers(x)
 
     def classify(self, maps: Tensor, tap: Tap) -> Tensor:
         x = self.flatten(maps)  # 4096

@@ -28,12 +28,13 @@ class SmallMapConv2d(nn.Conv2d):
         if kernel == 1:
             return F.linear(pixels[:, ::stride, ::stride], self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
         table, rows, columns = _tap_table(kernel, stride, padding, height, width)
-        taps = F.pad(self.weight.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, 0, 1))  # [out, taps + a zero, in]
-        outputs, _, inputs = taps.shape
-        matrix = taps.index_select(1, table).view(outputs, rows * columns, -1).transpose(0, 1)
-        bias = None if self.bias is None else self.bias.repeat(rows * columns)
-        product = F.linear(pixels.flatten(1), matrix.reshape(-1, height * width * inputs), bias)
-        return product.view(-1, rows, columns, outputs).permute(0, 3, 1, 2)
+        taps = self.weight.permute(0, 2, 3, 1).flatten(1, 2)  # [out, taps, in]
+        if kernel**2 in table:
+            taps = F.pad(taps, (0, 0, 0, 1))  # a zero for pixels that no tap joins
+        matrix = taps.index_select(1, table).view(len(self.weight) * rows * columns, -1)
+        bias = None if self.bias is None else self.bias.repeat_interleave(rows * columns)
+        product = F.linear(pixels.flatten(1), matrix, bias).view(-1, len(self.weight), rows, columns)
+        return product.contiguous(memory_format=torch.channels_last)
 
 
 @cache
