@@ -27,7 +27,15 @@ from cnnlab.vae.likelihoods import pixel_entropy
 from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import train_vae
 
-RECORDED = {"z_dim", "likelihood", "beta", "warm_up", "binarize", "flip"}  # of the settings; the run's own are added
+RECORDED = {
+    "z_dim",
+    "likelihood",
+    "prior",
+    "beta",
+    "warm_up",
+    "binarize",
+    "flip",
+}  # of the settings
 FIGURES = ("loss", "reconstruction", "kl")
 
 
@@ -36,6 +44,7 @@ def main(
     seeds: int = typer.Option(3, min=1, help="seeds 0 to N−1"),
     forms: str = typer.Option("relu,linear", help="of the decoder, separated by commas"),
     likelihood: str = typer.Option("", help="bernoulli, continuous_bernoulli or gaussian; else as in params.yaml"),
+    prior: str = typer.Option("", help="normal or learned; else as in params.yaml"),
     binarize: bool = typer.Option(False, help="pictures of zeros and ones, without padding"),
     steps: int = typer.Option(0, min=0, help="of the optimizer; 0: params.yaml's budget quick"),
     batch_size: int = typer.Option(0, min=0, help="pictures; 0: as there"),
@@ -48,7 +57,11 @@ def main(
     wished = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     run = settings.vae.quick.model_copy(update={key: value for key, value in wished.items() if value})
     vae = settings.vae.model_copy(
-        update={"likelihood": likelihood or settings.vae.likelihood, "binarize": binarize or settings.vae.binarize}
+        update={
+            "likelihood": likelihood or settings.vae.likelihood,
+            "prior": prior or settings.vae.prior,
+            "binarize": binarize or settings.vae.binarize,
+        }
     )
     info, train, test = _read(data)
     device = choose_device(settings.device)

@@ -334,7 +334,11 @@ for _architecture in models.names():
     check(f"{_architecture} plain bfloat16")(lambda a=_architecture: train(a, "plain", "bfloat16"))
     check(f"{_architecture} modern bfloat16")(lambda a=_architecture: count(a, "bfloat16"))
 
-VAES = {"vae": {}, "vae gaussian, mirrored": {"likelihood": "gaussian", "flip": True}}
+VAES = {
+    "vae": {},
+    "vae gaussian, mirrored": {"likelihood": "gaussian", "flip": True},
+    "vae with a learned prior": {"prior": "learned"},
+}
 
 
 def train_vae(change: dict) -> dict:

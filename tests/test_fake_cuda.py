@@ -52,6 +52,7 @@ KERNELS = {
     "vgg modern bfloat16": 107,
     "vae": 129,
     "vae gaussian, mirrored": 139,  # two of them are the gradient of the crop of its padding
+    "vae with a learned prior": 183,
 }
 
 # Operations that torch lists as not deterministic in some other case than ours.
@@ -102,6 +103,7 @@ CHECKS = [
     *(f"{name} {form}" for name in models.names() for form in ("modern tf32", "plain bfloat16", "modern bfloat16")),
     "vae",
     "vae gaussian, mirrored",
+    "vae with a learned prior",
     "seeds together",
     "a CPU tensor among CUDA's is noticed",
     "a generator of another device is noticed",

@@ -116,7 +116,7 @@ def test_an_interval_that_the_correction_overrules_says_so():
     found = verdict("relu", {"lenet": seeds(SIGMOID), "relu": seeds(shifted(0.01, 0.006))})
     low, _ = found.parts[0].estimate.interval()
     assert (found.verdict, low > 0) == ("open", True)
-    assert found.closes.startswith("the 95 % interval speaks for the claim, the corrected p does not yet")
+    assert found.closes.startswith("the 95 % interval speaks for the claim, the corrected p does not")
 
 
 def test_what_was_not_run_says_so_and_what_it_would_take():

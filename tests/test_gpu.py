@@ -393,7 +393,7 @@ def classifier_job(name: str, run: Run, recipe: str = "modern", seed: int = 0, n
 def vae_job(**changes) -> Job:
     settings = Vae.model_validate(params.load(ROOT / "params.yaml").vae.model_dump() | changes)
     torch.manual_seed(0)
-    vae = VAE((1, 28, 28), 8, settings.decoder, settings.likelihood, settings.binarize)
+    vae = VAE((1, 28, 28), 8, settings.decoder, settings.likelihood, settings.prior, settings.binarize)
     images = torch.from_numpy(load_sample()[0].images[:100].copy()), torch.zeros(100, dtype=torch.int64)
     return Job(VaeTask(vae, settings), images, None, small_plan(batch_size=64, epochs=3))
 

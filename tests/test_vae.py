@@ -13,8 +13,9 @@ from cnnlab.core.errors import UserError
 from cnnlab.core.params import load
 from cnnlab.core.schema import Faces, Vae, VaeRun
 from cnnlab.models import weights
+from cnnlab.vae.densities import Prior
 from cnnlab.vae.likelihoods import log_likelihood, mean_pixel, pixel_entropy
-from cnnlab.vae.model import VAE, build
+from cnnlab.vae.model import VAE, LearnedPrior, build
 from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import train_vae
 
@@ -26,6 +27,7 @@ def settings(**changes) -> Vae:
     values = {"dataset": "folder", "lfw": Faces(path="data/pictures", side=32), "z_dim": 4, "likelihood": "bernoulli"}
     values |= {
         "decoder": "relu",
+        "prior": "normal",
         "beta": 1.0,
         "warm_up": 0.0,
         "binarize": False,
@@ -82,12 +84,12 @@ def test_every_channel_count_and_size_comes_back_as_it_went_in(shape, padded):
 
 
 def test_gradients_reach_every_parameter():
-    for kind in KINDS:
-        vae = VAE((1, 28, 28), 3, "relu", kind)
+    for kind, prior in [(kind, "normal") for kind in KINDS] + [("bernoulli", "learned")]:
+        vae = VAE((1, 28, 28), 3, "relu", kind, prior)
         images = torch.randint(0, 256, (8, 1, 28, 28), dtype=torch.uint8)
         loss, _ = VaeTask(vae, settings()).objective(images, images, 0.0, torch.Generator())
         loss.backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters()), kind
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters()), (kind, prior)
 
 
 @pytest.mark.parametrize("logit", [-9.0, -1.3, -0.004, 0.0, 0.009, 0.0101, 2.5, 30.0])
@@ -183,6 +185,31 @@ def test_training_lowers_the_bound_keeps_its_parts_and_repeats_to_the_byte(tmp_p
     module, meta = weights.load("a.pt", build)
     assert meta["class_names"] == ["upright", "lying"]
     assert torch.equal(module.mean.weight, trained.module.mean.weight)
+
+
+def test_a_learned_prior_fits_the_codes_better_than_the_normal_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    info, split = bars(120)
+    normal, learned = (train(info, split, {"prior": prior}, steps=400).metrics() for prior in ("normal", "learned"))
+    assert learned["validation_kl"] < normal["validation_kl"]
+    assert learned["validation_loss"] < normal["validation_loss"]
+
+
+def test_the_two_forms_of_a_learned_prior_agree_and_integrate_to_one():
+    torch.manual_seed(0)
+    learned = LearnedPrior(2)
+    with torch.no_grad():
+        learned.logvar.uniform_(-3, 1)
+    prior = Prior(learned.mean.detach().double().numpy(), learned.logvar.detach().double().numpy())
+    axis = np.linspace(-9, 9, 361)
+    plane = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    density = prior.log_density(plane)
+    assert np.exp(density).sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=1e-3)
+    found = learned.log_density(torch.tensor(plane, dtype=torch.float32)).detach().numpy()
+    assert found == pytest.approx(density, abs=1e-3)
+    drawn = prior.sample(50_000, np.random.default_rng(0))
+    assert drawn.mean(axis=0) == pytest.approx(prior.mean.mean(axis=0), abs=0.05)
+    assert drawn.var(axis=0) == pytest.approx(np.exp(prior.logvar).mean(axis=0) + prior.mean.var(axis=0), rel=0.05)
 
 
 def test_a_small_beta_buys_reconstruction_with_kl(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ from cnnlab.vae.measure import (
     bounds,
     confidence_figures,
     importance_weighted_bound,
+    kl_by_dimension,
     neighbour_accuracy,
     reconstruction_errors,
 )
@@ -57,7 +58,7 @@ def exported(z_dim=4, labelled=True, **changes):
     chosen = settings(z_dim=z_dim, **changes)
     meta = describe_vae(info, chosen, chosen.quick, 1, 0.2)
     torch.manual_seed(0)
-    vae = VAE(info.shape, z_dim, chosen.decoder, chosen.likelihood, chosen.binarize).eval()
+    vae = VAE(info.shape, z_dim, chosen.decoder, chosen.likelihood, chosen.prior, chosen.binarize).eval()
     return vae, export.to_onnx(vae, meta, split.images, split.labels, 2), split
 
 
@@ -472,6 +473,34 @@ def test_the_mixture_as_the_prior_itself_changes_no_bound(files):
     # one draw a picture, so the two differ by the noise of the draws alone
     assert figures["kl"] > 10
     assert figures["mixture_kl"] == pytest.approx(figures["kl"], abs=0.5)
+
+
+def test_the_figures_are_of_the_learned_prior_where_there_is_one(tmp_path):
+    vae, _, split = exported(prior="learned")
+    with torch.no_grad():  # far from N(0, I)
+        vae.prior.mean.mul_(0.1).add_(1)
+        vae.prior.logvar.fill_(-2)
+    meta = describe_vae(bars(60)[0], settings(z_dim=4, prior="learned"), settings().quick, 1, 0.2)
+    for name, data in zip("ed", export.to_onnx(vae, meta, split.images, split.labels, 2), strict=True):
+        write_bytes(tmp_path / name, data)
+    coder, painter = Encoder.load(tmp_path / "e"), Decoder.load(tmp_path / "d")
+    figures = bounds(coder, painter, split.images, bound_pictures=60, draws=50, seed=0)
+    task = VaeTask(vae, settings(z_dim=4, prior="learned"))
+    images = torch.tensor(split.images)
+    draws = [task.measure(images, images, torch.Generator().manual_seed(seed)) for seed in range(20)]
+    expected = np.mean([float(each["kl"].detach()) for each in draws]) / 60
+    assert figures["kl"] == pytest.approx(expected, rel=0.1)
+    normal = kl_by_dimension(*coder.codes(split.images)).sum()
+    assert figures["kl"] > 2 * normal
+    assert figures["importance_weighted_loss"] < figures["loss"]
+    assert painter.prior().sample(500, np.random.default_rng(0)).mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("packed", [None, "", "x", 3, "AAAA"])
+def test_a_learned_prior_that_is_none_is_reported(files, packed):
+    _, decoder, _, _ = files
+    with pytest.raises(UserError, match="metadata prior_gaussians"):
+        replace(decoder, meta=decoder.meta | {"prior": "learned", "prior_gaussians": packed}).prior()
 
 
 @pytest.mark.parametrize("weights", [None, [], [1.0], [0.5, 0.6], [-1.0, 2.0], "x", [[1], [1, 2]], [float("nan")] * 2])

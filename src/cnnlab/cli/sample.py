@@ -12,7 +12,7 @@ def sample(
     n: Annotated[int, typer.Option("--n", min=1, max=2500, help="How many pictures.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pictures.")] = 0,
     from_prior: Annotated[
-        bool, typer.Option("--prior", help="Sample from the prior N(0, I) instead of the fitted mixture.")
+        bool, typer.Option("--prior", help="Sample from the prior instead of the fitted mixture.")
     ] = False,
     class_name: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Sample one class only, such as Sneaker.")
@@ -27,7 +27,6 @@ def sample(
     from cnnlab.core.errors import UserError
     from cnnlab.core.text import printable
     from cnnlab.vae.codec import Decoder
-    from cnnlab.vae.densities import prior
     from cnnlab.vae.gallery import samples
 
     if class_name and from_prior:
@@ -39,7 +38,7 @@ def sample(
         index = decoder.class_index(class_name)
         z, what = decoder.gaussians()[index].sample(n, generator), decoder.class_names[index]
     elif from_prior:
-        z = prior(n, int(decoder.meta["z_dim"]), generator)
+        z = decoder.prior().sample(n, generator)
     else:
         z = decoder.mixture().sample(n, generator)
     write_sheet(grid, samples(decoder, z, f"{what}, seed {seed}"))

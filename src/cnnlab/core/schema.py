@@ -14,6 +14,7 @@ ClassWeights = Literal["none", "balanced"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 VaeDecoder = Literal["relu", "linear"]
+VaePrior = Literal["normal", "learned"]
 
 OWN_PICTURES = "folder"  # the value of `dataset` for the user's own pictures
 OWN_TEST_SHARE = 0.15  # of each class of them, if there is no test/; as many validate
@@ -227,6 +228,7 @@ class Vae(PerBudget[VaeRun]):
     z_dim: Annotated[int, Field(ge=1, le=256)]
     likelihood: Likelihood
     decoder: VaeDecoder
+    prior: VaePrior
     beta: Annotated[float, Field(ge=0, le=1000)]
     warm_up: Annotated[float, Field(ge=0, le=1)]
     binarize: bool

@@ -101,6 +101,7 @@ def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
     mean, logvar = encoder.codes(np.array(test.images[:2000]))
     kl = kl_by_dimension(mean, logvar)
     codes, _ = encoder.codes(np.array(test.images[chosen]))
+    prior = decoder.prior()
     about = {
         "shape": decoder.meta["shape"],
         "object_share": encoder.meta.get("object_share"),
@@ -111,6 +112,7 @@ def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
         "titles": [_title(decoder.class_names, int(test.labels[index]), int(index)) for index in chosen],
         "class_names": decoder.class_names,
         "gaussians": [_gaussian(gaussian.mean, gaussian.factor) for gaussian in decoder.gaussians()],
+        "prior": {"mean": halves(prior.mean), "deviation": halves(np.exp(0.5 * prior.logvar))},
     }
     copies = [small_copy(path.read_bytes(), [name]) for path, name in zip(paths, ("mean", "image"), strict=True)]
     return about, dict(zip(("encoder", "decoder"), map(without_metadata, copies), strict=True))

@@ -211,7 +211,7 @@ CLAIMS = (
     Claim("vgg-fits", "VGG does not over-fit", "B11", f"for the gap, minus LeNet's: {NOT_BEYOND}",
           ("vgg-report", "lenet-report-50"),
           compare("vgg-report", "lenet-report-50", "gap", pair=False, above=False, threshold=0.005)),
-    Claim("resnet-overfits", "ResNet over-fits: 1.000 in training, .905 outside", "B14",
+    Claim("resnet-overfits", "ResNet over-fits: 1.000 in training, 0.905 outside", "B14",
           f"for the gap, minus LeNet's at 50 epochs: {BEYOND}", ("resnet-report", "lenet-report-50"),
           compare("resnet-report", "lenet-report-50", "gap", pair=False)),
     Claim("nin", "NiN does badly", "B12", "LeNet minus NiN, both after 20 epochs: the interval lies above 0",

@@ -207,7 +207,7 @@ def _nominal(claim: Claim, parts: Sequence[Part]) -> str:
     if min(holds, refuted) >= LEVEL:
         return ""
     side = "for" if holds <= refuted else "against"
-    return f"the 95 % interval speaks {side} the claim, the corrected p does not yet"
+    return f"the 95 % interval speaks {side} the claim, the corrected p does not"
 
 
 def _missing(claim: Claim, plan: Mapping[str, Planned], records: Mapping[str, Mapping[int, Record]]) -> str:

@@ -11,10 +11,12 @@ import onnxruntime as ort
 
 from cnnlab.core.errors import UserError
 from cnnlab.inference.session import check_values, class_index, decode, open_session
-from cnnlab.vae.densities import Gaussian, Mixture
+from cnnlab.vae.densities import Gaussian, Mixture, Prior
 
 BATCH = 256
-NEEDED_KEYS = frozenset({"dataset", "shape", "z_dim", "likelihood", "borders", "log_scale", "binarize", "class_names"})
+NEEDED_KEYS = frozenset(
+    {"dataset", "shape", "z_dim", "likelihood", "prior", "borders", "log_scale", "binarize", "class_names"}
+)
 VAE_VALUES = frozenset({"shape", "z_dim", "class_names", "object_share"})
 
 
@@ -76,6 +78,15 @@ class Decoder(_Part):
             raise UserError(f"{self.meta['dataset']} has no classes to choose from: leave out --class.")
         return class_index(names, name)
 
+    def prior(self) -> Prior:
+        """What the codes were trained to fill."""
+        if self.meta["prior"] == "normal":
+            return Prior(*np.zeros((2, 1, self.meta["z_dim"])))
+        try:
+            return unpack_prior(self.meta["prior_gaussians"], self.meta["z_dim"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError("the decoder's metadata prior_gaussians cannot be right: run `dvc repro`.") from None
+
     def gaussians(self) -> list[Gaussian]:
         """The Gaussians fitted to each class's codes, in the order of the class names."""
         return self._gaussians("class_gaussians", len(self.class_names))
@@ -98,6 +109,19 @@ class Decoder(_Part):
         except (KeyError, TypeError, ValueError):
             raise UserError(f"the decoder's metadata {key} cannot be right: run `dvc repro`.") from None
         return gaussians
+
+
+def pack_prior(prior: Prior) -> str:
+    """Means and log-variances as base64 of float32, for a file's metadata."""
+    return base64.b64encode(np.array([prior.mean, prior.logvar], "<f4").tobytes()).decode()
+
+
+def unpack_prior(text: str, z_dim: int) -> Prior:
+    """What `pack_prior` packed; ValueError where it is no density."""
+    mean, logvar = np.frombuffer(base64.b64decode(text), "<f4").reshape(2, -1, z_dim).astype(np.float64)
+    if not len(mean) or not np.isfinite([mean, logvar]).all():
+        raise ValueError("no density")
+    return Prior(mean, logvar)
 
 
 def pack_gaussians(gaussians: Sequence[Gaussian]) -> str:

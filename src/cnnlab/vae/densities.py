@@ -29,6 +29,36 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """What the codes are trained to fill: Gaussians without covariances, equally likely; one is N(0, I).
+
+    mean, logvar: float64 [k, z_dim], their means and the logarithms of their variances.
+    """
+
+    mean: np.ndarray
+    logvar: np.ndarray
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether it is N(0, I)."""
+        return len(self.mean) == 1 and not self.mean.any() and not self.logvar.any()
+
+    def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        """Draws, float64 [n, z_dim], in random order."""
+        noise = generator.standard_normal((n, self.mean.shape[1]))
+        chosen = generator.integers(len(self.mean), size=n)
+        return self.mean[chosen] + np.exp(0.5 * self.logvar[chosen]) * noise
+
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at codes [n, z_dim], in nats: float64 [n]."""
+        z, precision = z.astype(np.float64), np.exp(-self.logvar)
+        sizes = (self.mean**2 * precision + self.logvar + np.log(2 * np.pi)).sum(axis=1)
+        parts = -0.5 * (z**2 @ precision.T - 2 * z @ (self.mean * precision).T + sizes)  # [n, k]
+        top = parts.max(axis=1, keepdims=True)
+        return (top + np.log(np.exp(parts - top).mean(axis=1, keepdims=True)))[:, 0]
+
+
+@dataclass(frozen=True)
 class Mixture:
     """Gaussians and the weight of each, float64 [k], which are positive and sum to 1."""
 
@@ -49,11 +79,6 @@ class Mixture:
         parts = [np.log(w) + g.log_density(z) for w, g in zip(self.weights, self.gaussians, strict=True)]
         top = np.max(parts, axis=0)
         return top + np.log(np.exp(parts - top).sum(axis=0))
-
-
-def prior(n: int, z_dim: int, generator: np.random.Generator) -> np.ndarray:
-    """Draws from N(0, I), float64 [n, z_dim]."""
-    return generator.standard_normal((n, z_dim))
 
 
 def fit_gaussian(mean: np.ndarray, logvar: np.ndarray) -> Gaussian:

@@ -8,7 +8,7 @@ from cnnlab.core.datasets import Split
 from cnnlab.core.split import choose
 from cnnlab.inference import Model
 from cnnlab.vae.codec import Decoder, Encoder
-from cnnlab.vae.densities import Mixture, prior
+from cnnlab.vae.densities import Mixture
 from cnnlab.vae.frechet import frechet_distance
 from cnnlab.vae.measure import DRAWS, bounds, confidence_figures, neighbour_accuracy, reconstruction_errors
 
@@ -82,7 +82,7 @@ def _sets(
     count = min(FRECHET_PICTURES, len(train), len(test))
     generator = np.random.default_rng(seed)
     drawn = _some(len(test), count, seed)
-    sets = {"samples": decoder.images(prior(count, int(decoder.meta["z_dim"]), generator))}
+    sets = {"samples": decoder.images(decoder.prior().sample(count, generator))}
     sets["mixture_samples"] = decoder.images(decoder.mixture().sample(count, generator))
     if classes := len(decoder.class_names):
         alike = Mixture(np.full(classes, 1 / classes), decoder.gaussians())

@@ -14,8 +14,8 @@ from cnnlab.export.parity import TOLERANCE, difference
 from cnnlab.export.portable import make_portable
 from cnnlab.inference.calibration import object_share
 from cnnlab.inference.session import session_of
-from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians
-from cnnlab.vae.densities import fit_gaussians, fit_mixture
+from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians, pack_prior
+from cnnlab.vae.densities import Prior, fit_gaussians, fit_mixture
 from cnnlab.vae.measure import binarised
 from cnnlab.vae.model import VAE
 
@@ -47,8 +47,9 @@ def to_onnx(
 ) -> tuple[bytes, bytes]:
     """The files' bytes: image → mean, logvar; z → image (uint8, the data's own size), logits (float32, padded).
 
-    images uint8 [n, c, h, w] and labels int64 [n] are the training pictures. The decoder's metadata have the densities
-    fitted to their codes: the Gaussian of each class, where the data have classes, and the mixture.
+    images uint8 [n, c, h, w] and labels int64 [n] are the training pictures. The decoder's metadata have a
+    learned prior, and the densities fitted to the codes: the Gaussian of each class, where there are classes, and the
+    mixture.
     """
     vae = vae.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     encoder = convert(_Encoder(vae), torch.zeros((2, *vae.shape), dtype=torch.uint8), "image", ["mean", "logvar"])
@@ -63,6 +64,9 @@ def to_onnx(
     coder = Encoder(session_of(encoder.SerializeToString(), "the exported encoder"), {"shape": list(vae.shape)})
     with threadpool_limits(limits=1):  # with more, the last bits depend on how many
         fitted = _densities(*coder.codes(shown), labels, meta, components)
+    if vae.prior is not None:
+        learned = (values.detach().double().numpy() for values in (vae.prior.mean, vae.prior.logvar))
+        fitted["prior_gaussians"] = pack_prior(Prior(*learned))
     return stamp(encoder, meta), stamp(decoder, meta | fitted)
 
 

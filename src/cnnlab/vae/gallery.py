@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnlab.vae.codec import Decoder, Encoder
-from cnnlab.vae.densities import prior
 from cnnlab.vae.latent import manifold, spherical, straight, traversal
 from cnnlab.vae.measure import kl_by_dimension
 
@@ -36,13 +35,14 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
 
     Sheets of pairs that the test set does not have are left out: within a class of one picture, say.
     """
-    z_dim = int(decoder.meta["z_dim"])
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(images))
-    ends = prior(2 * WAYS, z_dim, generator)
+    ends = decoder.prior().sample(2 * WAYS, generator)
     shown = images[np.sort(order[:PAIRS])]
     made = {
-        "samples": samples(decoder, prior(SIDE * SIDE, z_dim, generator)),
+        "samples": samples(
+            decoder, decoder.prior().sample(SIDE * SIDE, generator), f"Samples from the {decoder.meta['prior']} prior"
+        ),
         "mixture_samples": samples(
             decoder, decoder.mixture().sample(SIDE * SIDE, generator), "Samples from the mixture fitted to the codes"
         ),
@@ -62,12 +62,12 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
             ("two pictures", means[order[2 * i + 1]], means[order[2 * i]]) for i in range(min(WAYS, len(order) // 2))
         ]
         made |= _ways_if_any("interpolation_pictures", decoder, pairs, "Between the codes of two test pictures")
-    if z_dim == 2:
+    if decoder.meta["z_dim"] == 2:
         made["manifold"] = plane(decoder)
     return made
 
 
-def samples(decoder: Decoder, z: np.ndarray, title: str = "Samples from the prior N(0, I)") -> Sheet:
+def samples(decoder: Decoder, z: np.ndarray, title: str) -> Sheet:
     """Codes [n, z_dim] decoded, as nearly a square as can be; the last row is filled up with the page's white."""
     images = decoder.images(z)
     columns = math.ceil(math.sqrt(len(images)))

@@ -6,6 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cnnlab.vae.codec import Decoder, Encoder
+from cnnlab.vae.densities import Prior
 from cnnlab.vae.likelihoods import leaves_padding_out, log_likelihood, pixel_entropy
 
 CHUNK = 1000  # pictures decoded at a time
@@ -37,7 +38,8 @@ def bounds(
         ]
     )
     reconstruction = reconstructions.mean()
-    kl = float(kl_by_dimension(mean, logvar).sum())
+    divergences = _divergences(decoder.prior(), z, mean, logvar)
+    kl = float(divergences.mean())
     mixture_kl = float((_log_posterior(z, mean, logvar) - decoder.mixture().log_density(z)).mean())
     some = np.sort(generator.permutation(len(shown))[:bound_pictures])
     figures: dict[str, float | int] = {
@@ -51,9 +53,7 @@ def bounds(
         ),
         "importance_weighted_draws": draws,
         "importance_weighted_n": len(some),
-        "importance_weighted_plain_loss": float(
-            reconstructions[some].mean() + kl_by_dimension(mean[some], logvar[some]).sum()
-        ),
+        "importance_weighted_plain_loss": float(reconstructions[some].mean() + divergences[some].mean()),
         "active_units": int((mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "n": len(images),
     }
@@ -72,8 +72,19 @@ def binarised(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 def kl_by_dimension(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
     """KL divergence of the posteriors from N(0, I), the mean over pictures for each dimension: float64 [z_dim]."""
+    return _kl_from_normal(mean, logvar).mean(axis=0)
+
+
+def _kl_from_normal(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
     mean, logvar = mean.astype(np.float64), logvar.astype(np.float64)
-    return 0.5 * (mean**2 + np.exp(logvar) - logvar - 1).mean(axis=0)
+    return 0.5 * (mean**2 + np.exp(logvar) - logvar - 1)
+
+
+def _divergences(prior: Prior, z: np.ndarray, mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
+    """KL divergence of each picture's posterior from the prior, float64 [n]; of a learned one from one draw z each."""
+    if prior.is_standard:
+        return _kl_from_normal(mean, logvar).sum(axis=1)
+    return _log_posterior(z, mean, logvar) - prior.log_density(z)
 
 
 def _log_posterior(z: np.ndarray, mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
@@ -115,10 +126,10 @@ def _log_weights(
     """log p(x | z) + log p(z) − log q(z | x) of so many draws of the code for each picture: float64 [draws, n]."""
     noise = generator.standard_normal((draws, *mean.shape), dtype=np.float32)
     z = mean + np.exp(0.5 * logvar) * noise  # [draws, pictures, z_dim]
-    likelihood = _log_likelihood(decoder, np.tile(images, (draws, 1, 1, 1)), z.reshape(-1, z.shape[-1]))
-    # The constants of the two Gaussians, prior and posterior, cancel.
-    ratio = 0.5 * (noise**2 + logvar - z**2).sum(axis=-1, dtype=np.float64)
-    return likelihood.reshape(draws, -1) + ratio
+    codes = z.reshape(-1, z.shape[-1])
+    likelihood = _log_likelihood(decoder, np.tile(images, (draws, 1, 1, 1)), codes) + decoder.prior().log_density(codes)
+    log_posterior = -0.5 * (noise**2 + logvar + np.log(2 * np.pi)).sum(axis=-1, dtype=np.float64)
+    return likelihood.reshape(draws, -1) - log_posterior
 
 
 def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

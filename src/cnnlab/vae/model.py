@@ -5,6 +5,7 @@ no activation between the decoder's two transposed convolutions, which makes the
 "relu" puts one there, "linear" is the report's form.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,26 +13,54 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.core.errors import UserError
-from cnnlab.core.schema import Likelihood, VaeDecoder
+from cnnlab.core.schema import Likelihood, VaeDecoder, VaePrior
 from cnnlab.models.blocks import Shape
 from cnnlab.vae.likelihoods import mean_pixel
 
 HIDDEN = 128
+COMPONENTS = 500  # of a learned prior, as in the paper
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class LearnedPrior(nn.Module):
+    """A mixture of Gaussians without covariances, equally likely, trained with the rest; it sees no labels.
+
+    "MoG" in Tomczak and Welling 2018, "VAE with a VampPrior". Their own prior encodes pseudo-inputs at every step; this
+    one costs next to nothing and gains as much here (docs/log.md).
+    """
+
+    def __init__(self, z_dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.randn(COMPONENTS, z_dim))
+        self.logvar = nn.Parameter(torch.zeros(COMPONENTS, z_dim))
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """Logarithm of the density at codes [n, z_dim], in nats: [n]."""
+        precision = torch.exp(-self.logvar)
+        sizes = (self.mean**2 * precision + self.logvar + LOG_2_PI).sum(1)
+        parts = -0.5 * (z**2 @ precision.T - 2 * z @ (self.mean * precision).T + sizes)  # [n, components]
+        return torch.logsumexp(parts, 1) - math.log(COMPONENTS)
 
 
 class VAE(nn.Module):
     """Encoder, decoder and the likelihood's width; shapes in the comments are for 1×28×28 padded to 32×32.
 
     z_dim: dimensions of the code. decoder: the activation between the transposed convolutions. likelihood: what the
-    decoder's numbers mean. unpadded: leave the pictures at their own size, which must then be a multiple of four, as
-    the literature does with 28×28; else they are padded with zeros to a multiple of eight. UserError where the size
-    does not fit.
+    decoder's numbers mean. prior: of the codes, N(0, I) or learned. unpadded: leave the pictures
+    at their own size, which must then be a multiple of four, as the literature does with 28×28; else they are padded
+    with zeros to a multiple of eight. UserError where the size does not fit.
     """
 
     log_scale: Tensor
 
     def __init__(
-        self, shape: Shape, z_dim: int, decoder: VaeDecoder, likelihood: Likelihood, unpadded: bool = False
+        self,
+        shape: Shape,
+        z_dim: int,
+        decoder: VaeDecoder,
+        likelihood: Likelihood,
+        prior: VaePrior = "normal",
+        unpadded: bool = False,
     ) -> None:
         super().__init__()
         channels, height, width = shape
@@ -72,6 +101,7 @@ class VAE(nn.Module):
             self.log_scale = nn.Parameter(log_scale)
         else:
             self.register_buffer("log_scale", log_scale)
+        self.prior = LearnedPrior(z_dim) if prior == "learned" else None
 
     def pixels(self, images: Tensor) -> Tensor:
         """uint8 [n, c, h, w] → [0, 1], padded to the network's own size."""
@@ -85,6 +115,16 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Each pixel's logit, [n, c, padded height, padded width]."""
         return self.decoder(z)
+
+    def divergence(self, z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
+        """KL divergence of the posteriors from the prior, summed; from a learned one estimated by their draws z.
+
+        All [n, z_dim].
+        """
+        if self.prior is None:
+            return 0.5 * (mean**2 + logvar.exp() - logvar - 1).sum()
+        log_posterior = -0.5 * ((z - mean) ** 2 / logvar.exp() + logvar + LOG_2_PI).sum(1)
+        return (log_posterior - self.prior.log_density(z)).sum()
 
     def crop(self, values: Tensor) -> Tensor:
         """Cut the padding off: [n, c, padded height, padded width] → [n, c, h, w]."""
@@ -100,7 +140,8 @@ class VAE(nn.Module):
 def build(meta: Mapping[str, Any]) -> VAE:
     """The network that a file's meta describes, with fresh weights."""
     channels, height, width = meta["shape"]
-    return VAE((channels, height, width), meta["z_dim"], meta["decoder"], meta["likelihood"], meta["binarize"])
+    shape = channels, height, width
+    return VAE(shape, meta["z_dim"], meta["decoder"], meta["likelihood"], meta["prior"], meta["binarize"])
 
 
 def _padding(side: int) -> tuple[int, int]:

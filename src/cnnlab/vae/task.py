@@ -48,7 +48,7 @@ class VaeTask:
         return {"loss": reconstruction + self.settings.beta * kl, "reconstruction": reconstruction, "kl": kl}
 
     def _terms(self, images: Tensor, generator: torch.Generator, is_half: bool = False) -> tuple[Tensor, Tensor]:
-        """Reconstruction (negative log-likelihood) and KL divergence to N(0, I), both summed over the batch."""
+        """Reconstruction (negative log-likelihood) and KL divergence to the prior, both summed over the batch."""
         vae = self.module
         pixels = vae.pixels(images)
         if self.settings.binarize:
@@ -57,9 +57,9 @@ class VaeTask:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=is_half):
             mean, logvar = (value.float() for value in vae.encode(pixels))
             noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-            logits = vae.decode(mean + (0.5 * logvar).exp() * noise).float()
+            z = mean + (0.5 * logvar).exp() * noise
+            logits = vae.decode(z).float()
         if leaves_padding_out(vae.likelihood):
             logits, pixels = vae.crop(logits), vae.crop(pixels)
         likelihood = log_likelihood(vae.likelihood, logits, pixels, vae.log_scale, torch).sum()
-        kl = 0.5 * (mean**2 + logvar.exp() - logvar - 1).sum()
-        return -likelihood, kl
+        return -likelihood, vae.divergence(z, mean, logvar)

@@ -71,6 +71,7 @@ def describe_vae(info: DatasetInfo, settings: Vae, run: VaeRun, seed: int, held_
         "z_dim": settings.z_dim,
         "decoder": settings.decoder,
         "likelihood": settings.likelihood,
+        "prior": settings.prior,
         "binarize": settings.binarize,
         "settings": run.model_dump() | {"beta": settings.beta, "warm_up": settings.warm_up, "flip": settings.flip},
         "seed": seed,

@@ -3,7 +3,7 @@
 const VAE_PICTURES = {
   reconstructions: "Test pictures, and below each what its code decodes to",
   mixture_samples: "Samples from the mixture of Gaussians that was fitted to the codes, class by class where there are classes",
-  samples: "Samples from the prior N(0, I)",
+  samples: "Samples from the prior",
   class_samples: "Samples of each class, from the Gaussian that was fitted to its codes",
   interpolation_prior: "From one sample of the prior to another, along a straight line and along the great circle",
   interpolation_between: "From the code of a test picture of one class to that of another class",
@@ -25,7 +25,7 @@ function vae() {
     ),
     term(
       "The loss",
-      "of a VAE is how badly it reconstructs a picture plus the KL divergence, which measures how far the code departs from the prior N(0, I). It is in nats; lower is better. " +
+      "of a VAE is how badly it reconstructs a picture plus the KL divergence, which measures how far the code departs from the prior. It is in nats; lower is better. " +
         ("floor" in v.test
           ? "Here the reconstruction is a cross-entropy of grey values, as in the report. Grey values have no probability under it, so the loss is not evidence for a model and compares with no published figure."
           : "Here it is the negative evidence lower bound (ELBO)."),
@@ -88,7 +88,7 @@ function vaeFigures({ test: t, z_dim: dimensions }) {
       "the same, with the fitted mixture as prior",
       `${fixed(t.reconstruction, 1)} + ${fixed(t.mixture_kl, 1)} = ${fixed(t.mixture_loss, 1)}`,
       dataset.class_names.length > 1
-        ? "nats a picture; the mixture was fitted class by class, so it knows the labels, and N(0, I) does not"
+        ? "nats a picture; the mixture was fitted class by class, so it knows the labels, and the prior does not"
         : "nats a picture",
     ],
     "floor" in t && [
@@ -146,7 +146,7 @@ function vaeJudged(t) {
         [["pictures"], ["Fréchet distance", "n"], ["confident", "n"], ["rarest class", "n"]],
         rows,
       ),
-      `How MyNet judges test pictures, reconstructions and samples. A smaller Fréchet distance means closer to the training pictures; it is measured on MyNet's first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each), so do not compare it with a published FID. Confident: the share of n = ${whole(t.mynet_test_pictures_n)} with a confidence above 0.8. Rarest class: the share of the class that it answers least. The mixture was fitted with the class labels, so that it has each class is nearly given by construction; the prior N(0, I) never saw a label.`,
+      `How MyNet judges test pictures, reconstructions and samples. A smaller Fréchet distance means closer to the training pictures; it is measured on MyNet's first fully connected layer (n = ${whole(t.mynet_frechet_n)} of each), so do not compare it with a published FID. Confident: the share of n = ${whole(t.mynet_test_pictures_n)} with a confidence above 0.8. Rarest class: the share of the class that it answers least. The mixture was fitted with the class labels, so that it has each class is nearly given by construction; the prior never saw a label.`,
     )
   );
 }

@@ -81,7 +81,7 @@ function codeSliders(changed) {
 
 /** Buttons that take a code: of the prior, of each class, of the reader's picture. */
 function sampleButtons(take, ownCode) {
-  const { z_dim: dims, class_names: names, gaussians } = LIVE.vae;
+  const { z_dim: dims, class_names: names, gaussians, prior } = LIVE.vae;
   const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()),
     draws = () => Float32Array.from({ length: dims }, normal);
   function drawn({ mean, factor }) {
@@ -90,11 +90,17 @@ function sampleButtons(take, ownCode) {
       noise = draws();
     return centre.map((v, i) => v + noise.reduce((a, n, k) => a + n * lower[i * dims + k], 0));
   }
+  const means = halves(prior.mean),
+    deviations = halves(prior.deviation);
+  function fromPrior() {
+    const first = dims * Math.floor((means.length / dims) * Math.random());
+    return draws().map((v, i) => means[first + i] + v * deviations[first + i]);
+  }
   const classes = gaussians.length <= 20 ? gaussians : [];
   return h(
     "div",
     { class: "tools" },
-    button("Another sample", () => take(draws())),
+    button("Another sample", () => take(fromPrior())),
     button("Your picture", async () => {
       const code = await ownCode();
       if (code) take(code);
