@@ -1,9 +1,9 @@
 """Which form of a training step is fastest on this machine: `python benchmarks/training_forms.py --networks lenet,vgg`.
 
 Training steps at batch 256 in several forms, taken in turn so that all meet the same noise: channels innermost (as we
-train) or outermost, in bfloat16, compiled by torch.compile (compilation not timed), and in micro-batches that
-stay in cache (gradients added up; not where batch normalisation would see the parts). Memory is kept between steps in
-all of them. Ratios are to the first.
+train) or outermost, in bfloat16, compiled by torch.compile (compilation not timed), with torch.optim instead of our
+optimizer, with torch's convolution on tiny maps too, and in micro-batches that stay in cache (gradients added up; not
+where batch normalisation would see the parts). Memory is kept between steps in all of them. Ratios are to the first.
 """
 
 import json
@@ -20,10 +20,12 @@ from torch.nn import functional as F
 from cnnlab import models
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.errors import run_command
+from cnnlab.models.small_maps import SmallMapConv2d
 from cnnlab.training.devices import tune_process
 from cnnlab.training.recipe import make_optimizer
 
-BATCH, PICTURES = 256, 4096
+BATCH, PICTURES, RATE = 256, 4096, 0.01
+PLAIN = (("float32", torch.float32), ("bfloat16", torch.bfloat16))
 Step = Callable[[Tensor, Tensor], None]
 
 
@@ -73,7 +75,14 @@ def _forms(name: str) -> dict[str, Step]:
         "bfloat16": _step(name, precision=torch.bfloat16),
         "bfloat16, compiled": _step(name, precision=torch.bfloat16, compiled=True),
     }
+    forms |= {
+        f"{form}, torch.optim": _step(name, precision=precision, own_optimizer=False) for form, precision in PLAIN
+    }
     network = _network(name)
+    if any(isinstance(module, SmallMapConv2d) for module in network.modules()):
+        forms |= {
+            f"{form}, torch's convolutions": _step(name, precision=precision, tiny=False) for form, precision in PLAIN
+        }
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         forms |= {f"micro-batches of {part}": _step(name, part=part) for part in (32, 64, 128)}
     return forms
@@ -91,20 +100,29 @@ def _step(
     memory_format: torch.memory_format = torch.channels_last,
     precision: torch.dtype = torch.float32,
     compiled: bool = False,
+    own_optimizer: bool = True,
+    tiny: bool = True,
     part: int = BATCH,
 ) -> Step:
     network: Any = _network(name).to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
-    optimizer = make_optimizer(network, "plain", 0.0)
+    for module in network.modules() if not tiny else ():
+        if isinstance(module, SmallMapConv2d):
+            module.__class__ = nn.Conv2d
+    own = make_optimizer(network, "plain", 0.0)
+    theirs = torch.optim.SGD(network.parameters(), lr=RATE, fused=True)
     forward = torch.compile(network) if compiled else network
 
     def step(images: Tensor, labels: Tensor) -> None:
-        optimizer.zero_grad()
+        theirs.zero_grad()
         for first in range(0, len(images), part):
             some = images[first : first + part].contiguous(memory_format=memory_format)
             with torch.autocast("cpu", precision, enabled=precision != torch.float32):
                 logits = forward(some)
             (F.cross_entropy(logits.float(), labels[first : first + part]) * (part / BATCH)).backward()
-        optimizer.step(0.01)
+        if own_optimizer:
+            own.step(RATE)
+        else:
+            theirs.step()
 
     return step
 
