@@ -200,7 +200,9 @@ def test_the_two_forms_of_a_learned_prior_agree_and_integrate_to_one():
     learned = LearnedPrior(2)
     with torch.no_grad():
         learned.logvar.uniform_(-3, 1)
-    prior = Prior(learned.mean.detach().double().numpy(), learned.logvar.detach().double().numpy())
+        learned.logits.uniform_(-2, 2)
+    values = learned.logits.double().softmax(0), learned.mean, learned.logvar
+    prior = Prior(*(value.detach().double().numpy() for value in values))
     axis = np.linspace(-9, 9, 361)
     plane = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     density = prior.log_density(plane)
@@ -208,8 +210,10 @@ def test_the_two_forms_of_a_learned_prior_agree_and_integrate_to_one():
     found = learned.log_density(torch.tensor(plane, dtype=torch.float32)).detach().numpy()
     assert found == pytest.approx(density, abs=1e-3)
     drawn = prior.sample(50_000, np.random.default_rng(0))
-    assert drawn.mean(axis=0) == pytest.approx(prior.mean.mean(axis=0), abs=0.05)
-    assert drawn.var(axis=0) == pytest.approx(np.exp(prior.logvar).mean(axis=0) + prior.mean.var(axis=0), rel=0.05)
+    mean = prior.weights @ prior.mean
+    assert drawn.mean(axis=0) == pytest.approx(mean, abs=0.05)
+    spread = prior.weights @ (np.exp(prior.logvar) + (prior.mean - mean) ** 2)
+    assert drawn.var(axis=0) == pytest.approx(spread, rel=0.05)
 
 
 def test_a_small_beta_buys_reconstruction_with_kl(tmp_path, monkeypatch):

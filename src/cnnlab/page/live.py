@@ -21,6 +21,7 @@ from cnnlab.inference.calibration import halves
 from cnnlab.inference.session import session_of
 from cnnlab.page.maps import GRID, span
 from cnnlab.vae.codec import Decoder, Encoder
+from cnnlab.vae.densities import Prior
 from cnnlab.vae.measure import kl_by_dimension
 
 NETWORK = artifacts.DEFAULT_NETWORK
@@ -101,7 +102,6 @@ def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
     mean, logvar = encoder.codes(np.array(test.images[:2000]))
     kl = kl_by_dimension(mean, logvar)
     codes, _ = encoder.codes(np.array(test.images[chosen]))
-    prior = decoder.prior()
     about = {
         "shape": decoder.meta["shape"],
         "object_share": encoder.meta.get("object_share"),
@@ -112,7 +112,7 @@ def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
         "titles": [_title(decoder.class_names, int(test.labels[index]), int(index)) for index in chosen],
         "class_names": decoder.class_names,
         "gaussians": [_gaussian(gaussian.mean, gaussian.factor) for gaussian in decoder.gaussians()],
-        "prior": {"mean": halves(prior.mean), "deviation": halves(np.exp(0.5 * prior.logvar))},
+        "prior": _prior(decoder.prior()),
     }
     copies = [small_copy(path.read_bytes(), [name]) for path, name in zip(paths, ("mean", "image"), strict=True)]
     return about, dict(zip(("encoder", "decoder"), map(without_metadata, copies), strict=True))
@@ -120,6 +120,12 @@ def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
 
 def _title(names: tuple[str, ...], label: int, index: int) -> str:
     return f"{names[label]}, test picture {index}" if names else f"test picture {index}"
+
+
+def _prior(prior: Prior) -> dict[str, Any]:
+    """Each Gaussian's share of all draws up to and with it, means and deviations."""
+    shares = [round(float(share), 6) for share in np.cumsum(prior.weights)]
+    return {"shares": shares, "mean": halves(prior.mean), "deviation": halves(np.exp(0.5 * prior.logvar))}
 
 
 def _gaussian(mean: np.ndarray, factor: np.ndarray) -> dict[str, str]:

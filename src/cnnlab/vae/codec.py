@@ -81,7 +81,7 @@ class Decoder(_Part):
     def prior(self) -> Prior:
         """What the codes were trained to fill."""
         if self.meta["prior"] == "normal":
-            return Prior(*np.zeros((2, 1, self.meta["z_dim"])))
+            return Prior(np.ones(1), *np.zeros((2, 1, self.meta["z_dim"])))
         try:
             return unpack_prior(self.meta["prior_gaussians"], self.meta["z_dim"])
         except (KeyError, TypeError, ValueError):
@@ -112,16 +112,18 @@ class Decoder(_Part):
 
 
 def pack_prior(prior: Prior) -> str:
-    """Means and log-variances as base64 of float32, for a file's metadata."""
-    return base64.b64encode(np.array([prior.mean, prior.logvar], "<f4").tobytes()).decode()
+    """Weights, means and log-variances as base64 of float32, for a file's metadata."""
+    rows = np.concatenate([prior.weights[:, None], prior.mean, prior.logvar], axis=1)
+    return base64.b64encode(rows.astype("<f4").tobytes()).decode()
 
 
 def unpack_prior(text: str, z_dim: int) -> Prior:
     """What `pack_prior` packed; ValueError where it is no density."""
-    mean, logvar = np.frombuffer(base64.b64decode(text), "<f4").reshape(2, -1, z_dim).astype(np.float64)
-    if not len(mean) or not np.isfinite([mean, logvar]).all():
+    rows = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 1 + 2 * z_dim).astype(np.float64)
+    weights = rows[:, 0]
+    if not np.isfinite(rows).all() or (weights < 0).any() or not abs(weights.sum() - 1) < 1e-4:
         raise ValueError("no density")
-    return Prior(mean, logvar)
+    return Prior(weights / weights.sum(), rows[:, 1 : 1 + z_dim], rows[:, 1 + z_dim :])
 
 
 def pack_gaussians(gaussians: Sequence[Gaussian]) -> str:

@@ -30,11 +30,12 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Prior:
-    """What the codes are trained to fill: Gaussians without covariances, equally likely; one is N(0, I).
+    """What the codes are trained to fill: a mixture of Gaussians without covariances; a single one is N(0, I).
 
-    mean, logvar: float64 [k, z_dim], their means and the logarithms of their variances.
+    weights: float64 [k], which sum to 1; mean, logvar: float64 [k, z_dim], means and logarithms of variances.
     """
 
+    weights: np.ndarray
     mean: np.ndarray
     logvar: np.ndarray
 
@@ -46,7 +47,9 @@ class Prior:
     def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
         """Draws, float64 [n, z_dim], in random order."""
         noise = generator.standard_normal((n, self.mean.shape[1]))
-        chosen = generator.integers(len(self.mean), size=n)
+        if self.is_standard:
+            return noise
+        chosen = generator.choice(len(self.weights), n, p=self.weights)
         return self.mean[chosen] + np.exp(0.5 * self.logvar[chosen]) * noise
 
     def log_density(self, z: np.ndarray) -> np.ndarray:
@@ -54,8 +57,8 @@ class Prior:
         z, precision = z.astype(np.float64), np.exp(-self.logvar)
         sizes = (self.mean**2 * precision + self.logvar + np.log(2 * np.pi)).sum(axis=1)
         parts = -0.5 * (z**2 @ precision.T - 2 * z @ (self.mean * precision).T + sizes)  # [n, k]
-        top = parts.max(axis=1, keepdims=True)
-        return (top + np.log(np.exp(parts - top).mean(axis=1, keepdims=True)))[:, 0]
+        top = parts.max(axis=1)
+        return top + np.log(np.exp(parts - top[:, None]) @ self.weights)
 
 
 @dataclass(frozen=True)

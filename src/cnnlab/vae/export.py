@@ -65,8 +65,8 @@ def to_onnx(
     with threadpool_limits(limits=1):  # with more, the last bits depend on how many
         fitted = _densities(*coder.codes(shown), labels, meta, components)
     if vae.prior is not None:
-        learned = (values.detach().double().numpy() for values in (vae.prior.mean, vae.prior.logvar))
-        fitted["prior_gaussians"] = pack_prior(Prior(*learned))
+        values = vae.prior.logits.double().softmax(0), vae.prior.mean, vae.prior.logvar
+        fitted["prior_gaussians"] = pack_prior(Prior(*(value.detach().double().numpy() for value in values)))
     return stamp(encoder, meta), stamp(decoder, meta | fitted)
 
 

@@ -23,7 +23,7 @@ LOG_2_PI = math.log(2 * math.pi)
 
 
 class LearnedPrior(nn.Module):
-    """A mixture of Gaussians without covariances, equally likely, trained with the rest; it sees no labels.
+    """A mixture of Gaussians without covariances, trained with the rest; it sees no labels.
 
     "MoG" in Tomczak and Welling 2018, "VAE with a VampPrior". Their own prior encodes pseudo-inputs at every step; this
     one costs next to nothing and gains as much here (docs/log.md).
@@ -31,15 +31,16 @@ class LearnedPrior(nn.Module):
 
     def __init__(self, z_dim: int) -> None:
         super().__init__()
-        self.mean = nn.Parameter(torch.randn(COMPONENTS, z_dim))
-        self.logvar = nn.Parameter(torch.zeros(COMPONENTS, z_dim))
+        self.logits = nn.Parameter(torch.zeros(COMPONENTS))  # of the components' weights
+        self.mean = nn.Parameter(0.9 * torch.randn(COMPONENTS, z_dim))
+        self.logvar = nn.Parameter(torch.full((COMPONENTS, z_dim), -0.7))
 
     def log_density(self, z: Tensor) -> Tensor:
         """Logarithm of the density at codes [n, z_dim], in nats: [n]."""
         precision = torch.exp(-self.logvar)
         sizes = (self.mean**2 * precision + self.logvar + LOG_2_PI).sum(1)
         parts = -0.5 * (z**2 @ precision.T - 2 * z @ (self.mean * precision).T + sizes)  # [n, components]
-        return torch.logsumexp(parts, 1) - math.log(COMPONENTS)
+        return torch.logsumexp(self.logits.log_softmax(0) + parts, 1)
 
 
 class VAE(nn.Module):

@@ -93,7 +93,8 @@ function sampleButtons(take, ownCode) {
   const means = halves(prior.mean),
     deviations = halves(prior.deviation);
   function fromPrior() {
-    const first = dims * Math.floor((means.length / dims) * Math.random());
+    const place = Math.random(),
+      first = dims * Math.max(0, prior.shares.findIndex((share) => place < share));
     return draws().map((v, i) => means[first + i] + v * deviations[first + i]);
   }
   const classes = gaussians.length <= 20 ? gaussians : [];
