@@ -18,6 +18,7 @@ from cnnlab.study import make as making
 from cnnlab.study.layers import _edges, _explained
 from cnnlab.study.make import Place, make
 from cnnlab.study.plan import choose, plan
+from cnnlab.training.steps import DivergenceError
 
 ROOT = Path(__file__).parent.parent
 CLASSES = tuple("abcdefghij")
@@ -255,9 +256,27 @@ def test_after_its_minutes_it_stops_and_the_same_command_goes_on(settings, made,
     assert made == [("vgg-report", 1)]  # what was finished is not made again
 
 
-def test_the_runs_are_made_in_the_order_of_the_declaration(settings, made):
+def one_seed_each(settings):
     one = {name: run.model_copy(update={"seeds": 1}) for name, run in settings.study.runs.items()}
-    fewer = settings.model_copy(update={"study": settings.study.model_copy(update={"runs": one})})
+    return settings.model_copy(update={"study": settings.study.model_copy(update={"runs": one})})
+
+
+def test_a_run_that_diverges_stops_no_other(settings, made, monkeypatch, capsys):
+    pretend, fewer = session.make, one_seed_each(settings)
+
+    def make(run, seeds, place):
+        if run.name == "relu":
+            raise DivergenceError("study-relu-0: the loss is not finite")
+        return pretend(run, seeds, place)
+
+    monkeypatch.setattr(session, "make", make)
+    assert session.run_study(fewer, [], "cpu", 0) == 1  # it is left
+    assert [name for name, _ in made] == [name for name in plan(fewer) if name != "relu"]
+    assert capsys.readouterr().err == "Warning: study-relu-0: the loss is not finite\n"
+
+
+def test_the_runs_are_made_in_the_order_of_the_declaration(settings, made):
+    fewer = one_seed_each(settings)
     assert session.run_study(fewer, [], "cpu", 0) == 0
     assert [name for name, _ in made] == list(plan(fewer))
     assert session.summary(plan(fewer)["relu"]) == "relu: test accuracy 0.5000 (n = 1)"

@@ -15,6 +15,7 @@ from cnnlab.study.make import Place, make
 from cnnlab.study.plan import Planned, choose, plan
 from cnnlab.training import graph
 from cnnlab.training.devices import choose_device, tune_process
+from cnnlab.training.steps import DivergenceError
 
 
 class TimeIsUp(KeyboardInterrupt):
@@ -24,14 +25,15 @@ class TimeIsUp(KeyboardInterrupt):
 def run_study(settings: Params, names: Sequence[str], device_name: str, minutes: float) -> int:
     """Make what is missing of the runs named, all of them without names; returns how many seeds are left.
 
-    Each finished seed is a record at once. UserError, before any work, for an unknown run, a device that cannot train,
-    and a record that is not of its run as declared.
+    Each finished seed is a record at once. A run of which a seed diverges is left for the next session: a mean over its
+    other seeds would flatter it. UserError, before any work, for an unknown run, a device that cannot train, and a
+    record that is not of its run as declared.
     """
     runs = plan(settings)
     chosen = choose(runs, names) if names else list(runs.values())
     device = choose_device(device_name)
     tune_process(device)
-    todo = missing(chosen, runs)
+    todo, diverged = missing(chosen, runs), set[str]()
     if not todo:
         return 0
     name = settings.study.dataset
@@ -43,8 +45,12 @@ def run_study(settings: Params, names: Sequence[str], device_name: str, minutes:
         with _time_limit(60 * minutes):
             while todo:
                 run, seeds = todo[0]
-                _make_and_keep(run, seeds if graph.serves(device) else seeds[:1], place)
-                todo = missing(chosen, runs)
+                try:
+                    _make_and_keep(run, seeds if graph.serves(device) else seeds[:1], place)
+                except DivergenceError as error:
+                    print(f"Warning: {error}", file=sys.stderr)
+                    diverged.add(run.name)
+                todo = [each for each in missing(chosen, runs) if each[0].name not in diverged]
     except TimeIsUp:
         print(f"{minutes:g} minutes are over.", file=sys.stderr)
     return sum(len(seeds) for _, seeds in missing(chosen, runs))

@@ -26,6 +26,10 @@ WARM_UP = 3  # steps before the clock and before a capture: libraries load, kern
 PART = 8192  # pictures that are augmented at once: a move's index takes eight bytes a pixel
 
 
+class DivergenceError(UserError):
+    """The loss is not finite any more."""
+
+
 class Task(Protocol):
     """What is trained: a module, its objective on a batch, and the figures that its curve shows."""
 
@@ -157,11 +161,11 @@ def seed_draws(job: Job, step: int, generator: torch.Generator) -> None:
 
 
 def check_finite(job: Job, losses: Tensor, first_step: int) -> None:
-    """UserError where a loss is not finite, naming run, epoch, step and learning rate."""
+    """DivergenceError where a loss is not finite, naming run, epoch, step and learning rate."""
     finite = losses.isfinite().tolist()
     if not all(finite):
         step, length = first_step + finite.index(False), job.steps_per_epoch
-        raise UserError(
+        raise DivergenceError(
             f"{job.plan.name}: the loss is not finite in epoch {step // length + 1}, step {step % length + 1} of "
             f"{length}, at a peak learning rate of {job.plan.peak_rate:g}; try a smaller learning_rate."
         )
