@@ -1,7 +1,7 @@
-"""A convolution that is fast on tiny maps: ResNet trains 1.6 times, GoogLeNet 1.3 times as fast on a CPU with it.
+"""A convolution that is fast on tiny maps: ResNet trains twice, GoogLeNet 1.5 times as fast on a CPU with it.
 
 On maps of 1×1 to 3×3 a library's convolution is slow: a 3×3 kernel on a 1×1 map multiplies eight of its nine taps with
-padding. docs/performance.md has the figures, of an earlier benchmark.
+padding. docs/performance.md has the figures.
 """
 
 from functools import cache
