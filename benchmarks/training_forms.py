@@ -107,7 +107,7 @@ def _step(
     network: Any = _network(name).to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
     for module in network.modules() if not tiny else ():
         if isinstance(module, SmallMapConv2d):
-            module.__class__ = nn.Conv2d
+            module.__class__ = nn.Conv2d  # pyright: ignore[reportAttributeAccessIssue]
     own = make_optimizer(network, "plain", 0.0)
     theirs = torch.optim.SGD(network.parameters(), lr=RATE, fused=True)
     forward = torch.compile(network) if compiled else network

@@ -19,7 +19,7 @@ def main() -> None:
     # `dvc exp run -S` may write the file twice within a second. Git then takes a value of the same length for
     # unchanged, and `git checkout params.yaml` would not take it back; a time of another second makes it look again.
     earlier = time.time() - 60
-    with suppress(FileNotFoundError):  # params.load says it in a sentence
+    with suppress(OSError):  # a missing file is said by params.load in a sentence; another's may not be touched
         os.utime("params.yaml", (earlier, earlier))
     settings = params.load()
     check_settings(settings)

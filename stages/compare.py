@@ -17,8 +17,8 @@ def main() -> None:
     variants = [row for row in rows if row["change"] and row["rate"] == "usual"]
     seeds = sorted({row["n"] for row in variants})
     kind = "at full scale" if settings.budget == "full" else f"a first look at budget {settings.budget}, not a finding"
-    shown = "difference and 95 % interval" if min(seeds) >= FEWEST else "difference"
-    title = f"Ablations, {kind}: {shown}, n = {'/'.join(map(str, seeds))} seeds, paired"
+    shown = "difference and 95 % interval" if min(seeds, default=0) >= FEWEST else "difference"
+    title = f"Ablations, {kind}: {shown}, n = {'/'.join(map(str, seeds)) or 0} seeds, paired"
     artifacts.write_figure(artifacts.ablation_table_path("png"), differences(variants, title))
     print(f"{len(variants)} variants compared with their baselines → {artifacts.ablation_table_path('png')}.")
 

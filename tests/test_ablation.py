@@ -4,6 +4,7 @@ import inspect
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,17 @@ def test_every_seed_is_trained_and_measured_at_both_rates(setting):
     assert 0 <= figures["dead_relus_mean"] <= 1
     seeds = {(row["rate"], row["seed"]) for row in found.curves()}
     assert seeds == {("usual", 0), ("usual", 1), ("own best", 0), ("own best", 1)}
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.01])
+def test_the_usual_rate_is_trained_once_if_it_is_the_best(setting, rate, monkeypatch):
+    """Few pictures take small batches and a lower rate: which rate it is does not depend on that."""
+    small = replace(setting, protocol=setting.protocol.model_copy(update={"batch_size": 256, "steps": 3, "seeds": 1}))
+    used, train = [], runs.run_seeds
+    monkeypatch.setattr(runs, "choose_rate", lambda *_: (rate, []))
+    monkeypatch.setattr(runs, "run_seeds", lambda *a: used.append(a[4:]) or train(*a))
+    run_variant(Variant("tried", "lenet", LENET | {"act": "sigmoid"}), small, load_sample()[1])  # its rate is .02
+    assert used == [(), (0.01,)][: 1 if rate == 0.02 else 2]
 
 
 def test_a_seed_that_was_finished_is_not_trained_again(setting, monkeypatch):

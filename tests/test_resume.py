@@ -367,6 +367,33 @@ def test_a_checkpoint_with_any_bit_turned_is_not_resumed(tmp_path, monkeypatch):
         assert checkpoint.load() is None, length
 
 
+def test_a_checkpoint_that_cannot_be_read_now_is_not_started_over(tmp_path, monkeypatch):
+    """A disk that fails for a moment, or too little memory, must not cost a good state."""
+    import torch
+
+    from cnnlab.core.errors import UserError
+    from cnnlab.models import weights
+    from cnnlab.training.checkpoint import Checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Checkpoint("toy", {}, [])
+    assert checkpoint.load() is None  # there is none yet
+    checkpoint.save({"weights": torch.zeros(100)})
+    weights.save("toy.pt", torch.nn.Linear(2, 2), {})
+    for fault in (MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "load", lambda *_, fault=fault, **__: (_ for _ in ()).throw(fault))
+            for read in (checkpoint.load, lambda: weights.load("toy.pt", lambda meta: torch.nn.Linear(2, 2))):
+                with pytest.raises(type(fault)):
+                    read()
+    checkpoint.path.unlink()
+    checkpoint.path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        checkpoint.load()
+    with pytest.raises(UserError, match="is not here"):
+        weights.load("none.pt", lambda meta: torch.nn.Linear(2, 2))
+
+
 def test_a_checkpoint_runs_no_code_of_whoever_wrote_it(tmp_path, monkeypatch):
     import pickle
 

@@ -18,9 +18,9 @@ from cnnlab.training import augment, optimizers
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_classifier
 from cnnlab.training.devices import choose_precision
-from cnnlab.training.loop import Plan, evaluate, fit, segment_ends
+from cnnlab.training.loop import Plan, evaluate, fit, fit_jobs, segment_ends
 from cnnlab.training.recipe import make_optimizer, peak_rate, rate_at
-from cnnlab.training.steps import steps_in_epoch
+from cnnlab.training.steps import DivergenceError, Job, steps_in_epoch
 
 
 class Toy:
@@ -309,6 +309,33 @@ def test_the_kernels_get_tensors_in_the_order_of_memory(recipe, momentum, kernel
     optimizer.step(0.1)
     assert any(tensor.ndim == 4 for tensor in given)
     assert all(tensor.is_contiguous() for tensor in given)
+
+
+@pytest.mark.parametrize("keep", [("accuracy", "max"), ("loss", "min"), None])
+def test_the_last_step_of_all_may_diverge_too(data, keep):
+    """Its loss was measured before it; what it has ruined is seen in the figures after it."""
+
+    class Ruined(Toy):
+        def measure(self, images, labels, generator):
+            return {name: value * float("nan") for name, value in super().measure(images, labels, generator).items()}
+
+    validation = data if keep else None
+    wanted = plan(epochs=1, keep=keep)
+    if keep is None:  # nothing is measured but what the caller asks for
+        job = Job(Toy(), data, None, wanted, measure=lambda task: {"test_loss": float("inf")})
+        with pytest.raises(DivergenceError, match="toy: test_loss is not finite after epoch"):
+            fit_jobs([job])
+    else:
+        with pytest.raises(DivergenceError, match=r"toy: validation_\w+ is not finite after epoch .*; try a smaller"):
+            fit(Ruined(), data, validation, wanted)
+
+
+def test_a_gradient_of_another_layout_moves_the_right_weights():
+    network = _convolution_and_linear(torch.channels_last)
+    weight, before = network[0].weight, network[0].weight.detach().clone()
+    weight.grad = torch.randn(weight.shape)  # not as backward would lay it
+    make_optimizer(network, "plain", 0.0).step(0.1)
+    torch.testing.assert_close(weight.detach(), before - 0.1 * weight.grad)
 
 
 @pytest.mark.parametrize("recipe", ["modern", "plain"])

@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 from cnnlab.cli.interpolate import interpolate
 from cnnlab.cli.reconstruct import reconstruct
 from cnnlab.cli.sample import sample
-from cnnlab.core.artifacts import write_bytes
+from cnnlab.core.artifacts import write_array, write_bytes
 from cnnlab.core.datasets import Split
 from cnnlab.core.errors import UserError
 from cnnlab.figures.generation import mosaic_of, tile_sheet
+from cnnlab.page import live
 from cnnlab.vae import export
 from cnnlab.vae.codec import Decoder, Encoder, pack_gaussians, unpack_gaussians
-from cnnlab.vae.densities import Gaussian, Mixture, fit_gaussian, fit_gaussians, fit_mixture
+from cnnlab.vae.densities import Gaussian, Mixture, Prior, fit_gaussian, fit_gaussians, fit_mixture
 from cnnlab.vae.evaluation import evaluate
 from cnnlab.vae.frechet import frechet_distance
 from cnnlab.vae.gallery import sheets
@@ -490,17 +491,32 @@ def test_the_figures_are_of_the_learned_prior_where_there_is_one(tmp_path):
     draws = [task.measure(images, images, torch.Generator().manual_seed(seed)) for seed in range(20)]
     expected = np.mean([float(each["kl"].detach()) for each in draws]) / 60
     assert figures["kl"] == pytest.approx(expected, rel=0.1)
-    normal = kl_by_dimension(*coder.codes(split.images)).sum()
+    normal = kl_by_dimension(Prior(np.ones(1), *np.zeros((2, 1, 4))), *coder.codes(split.images)).mean(axis=0).sum()
     assert figures["kl"] > 2 * normal
     assert figures["importance_weighted_loss"] < figures["loss"]
-    assert painter.prior().sample(500, np.random.default_rng(0)).mean() == pytest.approx(1, abs=0.1)
+    assert painter.prior.sample(500, np.random.default_rng(0)).mean() == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("packed", [None, "", "x", 3, "AAAA"])
 def test_a_learned_prior_that_is_none_is_reported(files, packed):
     _, decoder, _, _ = files
     with pytest.raises(UserError, match="metadata prior_gaussians"):
-        replace(decoder, meta=decoder.meta | {"prior": "learned", "prior_gaussians": packed}).prior()
+        _ = replace(decoder, meta=decoder.meta | {"prior": "learned", "prior_gaussians": packed}).prior
+
+
+@pytest.mark.parametrize("changes", [{"labelled": False}, {"prior": "learned"}])
+def test_the_live_page_takes_any_vae(tmp_path, monkeypatch, changes):
+    monkeypatch.chdir(tmp_path)
+    _, files, split = exported(**changes)
+    for part, data in zip(("encoder", "decoder"), files, strict=True):
+        write_bytes(tmp_path / f"models/vae_{part}.onnx", data)
+    for name, values in (("images", split.images), ("labels", split.labels)):
+        write_array(Path("data/vae/test") / f"{name}.npy", values)
+    about, _ = live._vae()
+    assert len(about["gaussians"]) == (2 if about["class_names"] else 0)
+    assert len(about["prior"]["shares"]) == (500 if changes.get("prior") else 1)
+    assert about["prior"]["shares"][-1] == pytest.approx(1, abs=1e-4)
+    assert len(about["moments"][0]) == len(about["dimensions"]) == len(about["kl"])
 
 
 @pytest.mark.parametrize("weights", [None, [], [1.0], [0.5, 0.6], [-1.0, 2.0], "x", [[1], [1, 2]], [float("nan")] * 2])

@@ -18,6 +18,7 @@ from cnnlab.training import graph
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.classification import train_seeds
 from cnnlab.training.devices import room_for
+from cnnlab.training.recipe import peak_rate
 from cnnlab.training.steps import Row
 from cnnlab.training.trained import Trained
 
@@ -92,7 +93,8 @@ def run_variant(variant: Variant, setting: Setting, test: Split) -> VariantRuns:
     groups, checkpoints = {"": usual}, [run.checkpoint for run in usual]
     if setting.protocol.rates:
         rate, tries = choose_rate(variant, setting)
-        fair = usual if rate == usual[0].rate else run_seeds(variant, setting, test, seeds, rate)
+        own = peak_rate(setting.protocol.run(), setting.protocol.recipe, str(variant.options.get("act", "relu")))
+        fair = usual if rate == own else run_seeds(variant, setting, test, seeds, rate)
         groups["fair_"] = fair
         checkpoints += tries + [run.checkpoint for run in fair]
     return VariantRuns(groups, checkpoints)

@@ -38,7 +38,7 @@ def sample(
         index = decoder.class_index(class_name)
         z, what = decoder.gaussians()[index].sample(n, generator), decoder.class_names[index]
     elif from_prior:
-        z = decoder.prior().sample(n, generator)
+        z = decoder.prior.sample(n, generator)
     else:
         z = decoder.mixture().sample(n, generator)
     write_sheet(grid, samples(decoder, z, f"{what}, seed {seed}"))

@@ -46,7 +46,7 @@ def _odd(size: int) -> int:
 
 
 Shape = tuple[int, int, int]  # channels, height, width
-Tap = Callable[[str, Tensor], Tensor]  # takes a name and a tensor, returns the tensor
+Tap = Callable[[str, Tensor], Tensor]  # takes a name and a tensor, returns the tensor, which may go unused
 Width = Annotated[int, Field(ge=1, le=512)]  # output channels of a convolution
 KernelSize = Annotated[int, Field(ge=1, le=11), AfterValidator(_odd)]  # pixels
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cnnlab.core import artifacts
-from cnnlab.core.errors import UserError
+from cnnlab.core.errors import UserError, out_of_memory
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -38,7 +38,9 @@ def load(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dic
         module.load_state_dict(saved["state"])
     except FileNotFoundError:
         raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
-    except Exception:  # a damaged file raises one of a dozen exceptions
+    except Exception as error:  # a damaged file raises one of a dozen exceptions
+        if isinstance(error, OSError) or out_of_memory(error):
+            raise
         raise UserError(f"{path} is not a complete cnnlab model: remove it and run `dvc repro`.") from None
     return module.eval(), meta
 

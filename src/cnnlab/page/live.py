@@ -100,19 +100,21 @@ def _vae() -> tuple[dict[str, Any], dict[str, bytes]]:
     test = load_split("vae", "test")
     chosen = first_of_each(test.labels, PICTURES)[:MOST_PICTURES]
     mean, logvar = encoder.codes(np.array(test.images[:2000]))
-    kl = kl_by_dimension(mean, logvar)
+    kl = kl_by_dimension(decoder.prior, mean, logvar).mean(axis=0)
+    strongest = np.argsort(-kl, kind="stable")[:DIMENSIONS]
     codes, _ = encoder.codes(np.array(test.images[chosen]))
     about = {
         "shape": decoder.meta["shape"],
         "object_share": encoder.meta.get("object_share"),
         "z_dim": decoder.meta["z_dim"],
-        "dimensions": np.argsort(-kl, kind="stable")[:DIMENSIONS].tolist(),
-        "kl": [round(float(value), 2) for value in -np.sort(-kl, kind="stable")[:DIMENSIONS]],
+        "dimensions": strongest.tolist(),
+        "kl": [round(float(value), 2) for value in kl[strongest]],
+        "moments": [values[strongest].round(4).tolist() for values in decoder.prior.moments],
         "codes": halves(codes),
         "titles": [_title(decoder.class_names, int(test.labels[index]), int(index)) for index in chosen],
         "class_names": decoder.class_names,
         "gaussians": [_gaussian(gaussian.mean, gaussian.factor) for gaussian in decoder.gaussians()],
-        "prior": _prior(decoder.prior()),
+        "prior": _prior(decoder.prior),
     }
     copies = [small_copy(path.read_bytes(), [name]) for path, name in zip(paths, ("mean", "image"), strict=True)]
     return about, dict(zip(("encoder", "decoder"), map(without_metadata, copies), strict=True))

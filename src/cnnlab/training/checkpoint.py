@@ -4,6 +4,7 @@ import glob
 import hashlib
 import io
 import json
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ import torch
 
 import cnnlab
 from cnnlab.core import artifacts
+from cnnlab.core.errors import out_of_memory
 from cnnlab.models.weights import serialise
 
 CODE = ("core", "models", "architectures", "training", "vae")  # the folders that a training run's result depends on
@@ -53,15 +55,23 @@ class Checkpoint:
         self.due_from = ended + min(PAUSE * (ended - began), LONGEST_PAUSE)
 
     def load(self) -> dict[str, Any] | None:
-        """The saved state, or None where there is none or it is not whole, to the bit (never unpickles code)."""
+        """The saved state, or None where there is none or it is not whole, to the bit (never unpickles code).
+
+        OSError where the file cannot be read: the run must not start again over a state that may be good.
+        """
         try:
             saved = self.path.read_bytes()
-            if hashlib.sha256(saved[DIGEST:]).digest() != saved[:DIGEST]:  # torch itself checks no checksum
-                return None
-            state = torch.load(io.BytesIO(saved[DIGEST:]), map_location="cpu", weights_only=True)
-        except Exception:  # what is no checkpoint raises a dozen kinds
+        except FileNotFoundError:
             return None
-        return state if isinstance(state, dict) else None
+        try:
+            if hashlib.sha256(saved[DIGEST:]).digest() != saved[:DIGEST]:  # torch itself checks no checksum
+                raise ValueError("not whole")
+            return torch.load(io.BytesIO(saved[DIGEST:]), map_location="cpu", weights_only=True)
+        except Exception as error:  # what is no checkpoint raises a dozen kinds
+            if out_of_memory(error):
+                raise
+            print(f"Warning: {self.path} is damaged, so the run starts again.", file=sys.stderr)
+            return None
 
     def remove(self) -> None:
         """Forget the run, which is finished, and those of its name that nobody has gone on with for a month."""

@@ -114,8 +114,9 @@ def tune_process(device: torch.device) -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, 2**30)
-        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        # Some versions refuse more than 32 MiB. Trimming is never set alone, which would fix the threshold at 128 KiB.
+        if any(library.mallopt(_M_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
+            library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)  # CUDA's streams and graphs belong to the present device

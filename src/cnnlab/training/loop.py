@@ -35,6 +35,7 @@ from cnnlab.training.steps import (
     Row,
     Task,
     check_finite,
+    check_row,
     derive_seed,
     epoch_order,
 )
@@ -124,6 +125,7 @@ def _fit(runs: list[_Run]) -> None:
             assert steps is not None
             for run, row in zip(runs, _train_segment(runs, steps, stop, bar), strict=True):
                 row |= _validate(run.job) | run.job.measure(run.job.task)
+                check_row(run.job, row)
                 _keep(run.job.task, run.progress, row, run.job.plan)
                 if parallel.rank() == 0:
                     run.job.on_rows(run.progress.rows)

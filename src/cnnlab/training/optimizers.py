@@ -4,8 +4,9 @@ torch.optim computes the same with the same kernels, but imports torch's compile
 process that compiles nothing), and its learning rate is a Python number that a CUDA graph would freeze.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,52 +19,36 @@ _add: Any = torch._foreach_add_  # pyright: ignore[reportPrivateImportUsage]
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of AdamW, as in the paper
 
 
-class Optimizer(Protocol):
-    """What the training loop asks of an optimizer."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients; the next backward pass makes new ones."""
-        ...
-
-    def step(self, rate: float | Tensor) -> None:
-        """Move the weights along their gradients; rate: a number, or a scalar float32 tensor on their device."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the very tensors, not copies."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy a saved state into the present tensors."""
-        ...
-
-    def tensors(self) -> list[Tensor]:
-        """Every tensor of the state."""
-        ...
-
-
-class _Fused:
+class Optimizer(ABC):
     """Groups of weights, each with its weight decay, and tensors of state for every weight."""
 
     def __init__(self, groups: list[tuple[list[nn.Parameter], float]], moments: tuple[str, ...]) -> None:
         self.groups = [(list(weights), decay) for weights, decay in groups if weights]
         self.state = {name: [[torch.zeros_like(p) for p in weights] for weights, _ in self.groups] for name in moments}
 
+    @abstractmethod
+    def step(self, rate: float | Tensor) -> None:
+        """Move the weights along their gradients; rate: a number, or a scalar float32 tensor on their device."""
+
     def zero_grad(self) -> None:
+        """Forget the gradients; the next backward pass makes new ones."""
         for weights, _ in self.groups:
             for weight in weights:
                 weight.grad = None
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the very tensors, not copies."""
         return dict(self.state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy a saved state into the present tensors."""
         for name, groups in self.state.items():
             for group, saved in zip(groups, state[name], strict=True):
                 for tensor, value in zip(group, saved, strict=True):
                     tensor.copy_(value)
 
     def tensors(self) -> list[Tensor]:
+        """Every tensor of the state."""
         return [tensor for groups in self.state.values() for group in groups for tensor in group]
 
     def _trained(self) -> Iterator[tuple[float, list[Tensor], list[Tensor], list[list[Tensor]]]]:
@@ -79,15 +64,19 @@ class _Fused:
             ]
             if found:
                 trained, gradients, *columns = map(list, zip(*found, strict=True))
-                yield decay, trained, gradients, columns
+                # The kernels pair numbers by their place in memory. A gradient set by hand may lie in another order.
+                yield decay, trained, [gradient.contiguous() for gradient in gradients], columns
 
 
 def _in_order_of_memory(weight: Tensor, like: Tensor) -> Tensor:
     """A view of a tensor of the weight's shape, or of a scalar, with its axes in the order of the weight's memory."""
-    return like if weight.is_contiguous() or not like.dim() else like.permute(0, 2, 3, 1)  # channels are innermost
+    if weight.is_contiguous() or not like.dim():
+        return like
+    order = sorted(range(weight.dim()), key=weight.stride, reverse=True)
+    return like.permute(order)
 
 
-class SGD(_Fused):
+class SGD(Optimizer):
     """Stochastic gradient descent, plain or with Nesterov's momentum; weight decay is added to the gradient."""
 
     def __init__(self, groups: list[tuple[list[nn.Parameter], float]], momentum: float = 0.0) -> None:
@@ -103,7 +92,7 @@ class SGD(_Fused):
             )  # fmt: skip
 
 
-class AdamW(_Fused):
+class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2)."""
 
     def __init__(self, groups: list[tuple[list[nn.Parameter], float]]) -> None:

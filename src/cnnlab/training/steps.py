@@ -4,6 +4,7 @@ All randomness is drawn from the seed and from the step or the epoch, so that a 
 the bytes of one never stopped.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -171,6 +172,16 @@ def check_finite(job: Job, losses: Tensor, first_step: int) -> None:
         )
 
 
+def check_row(job: Job, row: Row) -> None:
+    """DivergenceError where a figure of the curve is not finite: the last step of all is seen by no other check."""
+    wrong = [name for name, value in row.items() if not math.isfinite(value)]
+    if wrong:
+        raise DivergenceError(
+            f"{job.plan.name}: {wrong[0]} is not finite after epoch {row['epoch']:.3g}, at a peak learning rate of "
+            f"{job.plan.peak_rate:g}; try a smaller learning_rate."
+        )
+
+
 def undone(job: Job, optimizer: Optimizer, step: Callable[[], object]) -> None:
     """Make a step WARM_UP times and put weights, statistics and optimizer back, each in its place."""
     tensors = [*job.task.module.state_dict().values(), *optimizer.tensors()]
@@ -211,11 +222,10 @@ class PlainSteps:
             losses.append(loss)
             for name, value in sums.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
-            pictures = len(batch[parallel.rank() :: parallel.processes()])
-            seen += pictures
+            seen += len(batch[parallel.rank() :: parallel.processes()])
             if job.device.type == "cpu":
                 check_finite(job, loss[None], step)
-            tick(pictures)
+            tick(len(batch))
         return [Outcome(torch.stack(losses), totals, seen)]
 
     def _step(self, batch: Tensor, rate: float, progress: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -78,6 +79,7 @@ class Decoder(_Part):
             raise UserError(f"{self.meta['dataset']} has no classes to choose from: leave out --class.")
         return class_index(names, name)
 
+    @cached_property
     def prior(self) -> Prior:
         """What the codes were trained to fill."""
         if self.meta["prior"] == "normal":
@@ -88,7 +90,9 @@ class Decoder(_Part):
             raise UserError("the decoder's metadata prior_gaussians cannot be right: run `dvc repro`.") from None
 
     def gaussians(self) -> list[Gaussian]:
-        """The Gaussians fitted to each class's codes, in the order of the class names."""
+        """The Gaussians fitted to each class's codes, in the order of the class names; none where there are none."""
+        if not self.class_names:
+            return []
         return self._gaussians("class_gaussians", len(self.class_names))
 
     def mixture(self) -> Mixture:
@@ -113,7 +117,8 @@ class Decoder(_Part):
 
 def pack_prior(prior: Prior) -> str:
     """Weights, means and log-variances as base64 of float32, for a file's metadata."""
-    rows = np.concatenate([prior.weights[:, None], prior.mean, prior.logvar], axis=1)
+    weights = np.maximum(prior.weights, np.finfo(np.float32).tiny)  # none may become 0
+    rows = np.concatenate([weights[:, None], prior.mean, prior.logvar], axis=1)
     return base64.b64encode(rows.astype("<f4").tobytes()).decode()
 
 
@@ -121,7 +126,7 @@ def unpack_prior(text: str, z_dim: int) -> Prior:
     """What `pack_prior` packed; ValueError where it is no density."""
     rows = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 1 + 2 * z_dim).astype(np.float64)
     weights = rows[:, 0]
-    if not np.isfinite(rows).all() or (weights < 0).any() or not abs(weights.sum() - 1) < 1e-4:
+    if not np.isfinite(rows).all() or (weights <= 0).any() or not abs(weights.sum() - 1) < 1e-4:
         raise ValueError("no density")
     return Prior(weights / weights.sum(), rows[:, 1 : 1 + z_dim], rows[:, 1 + z_dim :])
 

@@ -1,8 +1,10 @@
 """Densities of codes, to draw pictures from: the prior, and what is fitted to the codes after training. NumPy."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,12 @@ class Prior:
         """Whether it is N(0, I)."""
         return len(self.mean) == 1 and not self.mean.any() and not self.logvar.any()
 
+    @property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each dimension, float64 [z_dim]."""
+        mean = self.weights @ self.mean
+        return mean, np.sqrt(self.weights @ (np.exp(self.logvar) + (self.mean - mean) ** 2))
+
     def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
         """Draws, float64 [n, z_dim], in random order."""
         noise = generator.standard_normal((n, self.mean.shape[1]))
@@ -54,11 +62,19 @@ class Prior:
 
     def log_density(self, z: np.ndarray) -> np.ndarray:
         """Logarithm of the density at codes [n, z_dim], in nats: float64 [n]."""
-        z, precision = z.astype(np.float64), np.exp(-self.logvar)
-        sizes = (self.mean**2 * precision + self.logvar + np.log(2 * np.pi)).sum(axis=1)
-        parts = -0.5 * (z**2 @ precision.T - 2 * z @ (self.mean * precision).T + sizes)  # [n, k]
-        top = parts.max(axis=1)
-        return top + np.log(np.exp(parts - top[:, None]) @ self.weights)
+        return log_mixture(z.astype(np.float64), np.log(self.weights), self.mean, self.logvar, np)
+
+
+def log_mixture(z: Any, log_weights: Any, mean: Any, logvar: Any, xp: Any) -> Any:
+    """Log density of a mixture of Gaussians without covariances at codes z [n, z_dim]: [n]; xp is numpy or torch.
+
+    log_weights [k]; mean, logvar [k, z_dim].
+    """
+    precision = xp.exp(-logvar)
+    sizes = (mean**2 * precision + logvar + math.log(2 * math.pi)).sum(1)
+    parts = log_weights - 0.5 * (z**2 @ precision.T - 2 * z @ (mean * precision).T + sizes)  # [n, k]
+    top = xp.amax(parts, 1)
+    return top + xp.log(xp.exp(parts - top[:, None]).sum(1))
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _sets(
     count = min(FRECHET_PICTURES, len(train), len(test))
     generator = np.random.default_rng(seed)
     drawn = _some(len(test), count, seed)
-    sets = {"samples": decoder.images(decoder.prior().sample(count, generator))}
+    sets = {"samples": decoder.images(decoder.prior.sample(count, generator))}
     sets["mixture_samples"] = decoder.images(decoder.mixture().sample(count, generator))
     if classes := len(decoder.class_names):
         alike = Mixture(np.full(classes, 1 / classes), decoder.gaussians())

@@ -15,7 +15,7 @@ from cnnlab.export.portable import make_portable
 from cnnlab.inference.calibration import object_share
 from cnnlab.inference.session import session_of
 from cnnlab.vae.codec import BATCH, Decoder, Encoder, pack_gaussians, pack_prior
-from cnnlab.vae.densities import Prior, fit_gaussians, fit_mixture
+from cnnlab.vae.densities import fit_gaussians, fit_mixture
 from cnnlab.vae.measure import binarised
 from cnnlab.vae.model import VAE
 
@@ -65,8 +65,7 @@ def to_onnx(
     with threadpool_limits(limits=1):  # with more, the last bits depend on how many
         fitted = _densities(*coder.codes(shown), labels, meta, components)
     if vae.prior is not None:
-        values = vae.prior.logits.double().softmax(0), vae.prior.mean, vae.prior.logvar
-        fitted["prior_gaussians"] = pack_prior(Prior(*(value.detach().double().numpy() for value in values)))
+        fitted["prior_gaussians"] = pack_prior(vae.prior.as_density())
     return stamp(encoder, meta), stamp(decoder, meta | fitted)
 
 
@@ -91,7 +90,11 @@ def check_parity(vae: VAE, encoder: bytes, decoder: bytes, images: np.ndarray, s
     coder = Encoder(session_of(encoder, "the exported encoder"), {"shape": list(vae.shape)})
     painter = Decoder(session_of(decoder, "the exported decoder"), {})
     few = np.ascontiguousarray(images[:PARITY_PICTURES])
-    z = np.random.default_rng(seed).standard_normal((len(few), vae.z_dim), dtype=np.float32)
+    generator = np.random.default_rng(seed)
+    if vae.prior is None:
+        z = generator.standard_normal((len(few), vae.z_dim), dtype=np.float32)
+    else:
+        z = vae.prior.as_density().sample(len(few), generator).astype(np.float32)
     mean, logvar = _torch_codes(vae, few)
     with torch.inference_mode():
         logits = vae.decode(torch.from_numpy(z))

@@ -37,11 +37,11 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(images))
-    ends = decoder.prior().sample(2 * WAYS, generator)
+    ends = decoder.prior.sample(2 * WAYS, generator)
     shown = images[np.sort(order[:PAIRS])]
     made = {
         "samples": samples(
-            decoder, decoder.prior().sample(SIDE * SIDE, generator), f"Samples from the {decoder.meta['prior']} prior"
+            decoder, decoder.prior.sample(SIDE * SIDE, generator), f"Samples from the {decoder.meta['prior']} prior"
         ),
         "mixture_samples": samples(
             decoder, decoder.mixture().sample(SIDE * SIDE, generator), "Samples from the mixture fitted to the codes"
@@ -62,7 +62,7 @@ def sheets(encoder: Encoder, decoder: Decoder, images: np.ndarray, labels: np.nd
             ("two pictures", means[order[2 * i + 1]], means[order[2 * i]]) for i in range(min(WAYS, len(order) // 2))
         ]
         made |= _ways_if_any("interpolation_pictures", decoder, pairs, "Between the codes of two test pictures")
-    if decoder.meta["z_dim"] == 2:
+    if decoder.meta["z_dim"] == 2 and decoder.prior.is_standard:
         made["manifold"] = plane(decoder)
     return made
 
@@ -97,15 +97,18 @@ def class_samples(decoder: Decoder, generator: np.random.Generator) -> Sheet:
 
 
 def traversals(encoder: Encoder, decoder: Decoder, images: np.ndarray) -> Sheet:
-    """One code with one dimension at a time going from −3 to 3: the dimensions with the most KL first.
+    """One code with one dimension at a time going three of the prior's deviations to each side of its mean.
 
-    It is that of the picture nearest the origin, from which the ways stay longest among the data.
+    The dimensions with the most KL come first. The code is that of the picture nearest the prior's mean, from which the
+    ways stay longest among the data.
     """
     mean, logvar = encoder.codes(images)
-    start = mean[np.argmin((mean**2).sum(axis=1))].astype(np.float64)
-    kl = kl_by_dimension(mean, logvar)
+    centre, deviation = decoder.prior.moments
+    start = mean[np.argmin((((mean - centre) / deviation) ** 2).sum(axis=1))].astype(np.float64)
+    kl = kl_by_dimension(decoder.prior, mean, logvar).mean(axis=0)
     dimensions = np.argsort(-kl, kind="stable")[:TRAVERSED]
-    codes = traversal(start, dimensions, TRAVERSAL_VALUES)
+    values = centre[dimensions, None] + deviation[dimensions, None] * TRAVERSAL_VALUES
+    codes = traversal(start, dimensions, values)
     tiles = decoder.images(codes.reshape(-1, codes.shape[-1]))
     return Sheet(
         tiles.reshape(*codes.shape[:2], *tiles.shape[1:]),

@@ -31,10 +31,10 @@ def spherical(first: np.ndarray, second: np.ndarray, alphas: np.ndarray) -> np.n
 
 
 def traversal(code: np.ndarray, dimensions: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """One code with one dimension at a time set to each value, [len(dimensions), len(values), z_dim]."""
-    codes = np.tile(code, (len(dimensions), len(values), 1))
+    """One code with one dimension at a time set to each of its values [dimensions, n]: [dimensions, n, z_dim]."""
+    codes = np.tile(code, (*values.shape, 1))
     for row, dimension in enumerate(dimensions):
-        codes[row, :, dimension] = values
+        codes[row, :, dimension] = values[row]
     return codes
 
 

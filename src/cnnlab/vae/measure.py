@@ -38,8 +38,8 @@ def bounds(
         ]
     )
     reconstruction = reconstructions.mean()
-    divergences = _divergences(decoder.prior(), z, mean, logvar)
-    kl = float(divergences.mean())
+    departures = divergences(decoder.prior, z, mean, logvar)
+    kl = float(departures.mean())
     mixture_kl = float((_log_posterior(z, mean, logvar) - decoder.mixture().log_density(z)).mean())
     some = np.sort(generator.permutation(len(shown))[:bound_pictures])
     figures: dict[str, float | int] = {
@@ -53,7 +53,7 @@ def bounds(
         ),
         "importance_weighted_draws": draws,
         "importance_weighted_n": len(some),
-        "importance_weighted_plain_loss": float(reconstructions[some].mean() + divergences[some].mean()),
+        "importance_weighted_plain_loss": float(reconstructions[some].mean() + departures[some].mean()),
         "active_units": int((mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "n": len(images),
     }
@@ -70,20 +70,20 @@ def binarised(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return ones.astype(np.uint8) * np.uint8(255)
 
 
-def kl_by_dimension(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
-    """KL divergence of the posteriors from N(0, I), the mean over pictures for each dimension: float64 [z_dim]."""
-    return _kl_from_normal(mean, logvar).mean(axis=0)
+def kl_by_dimension(prior: Prior, mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
+    """KL divergence of each picture's posterior from a Gaussian with the prior's moments: float64 [n, z_dim].
 
-
-def _kl_from_normal(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
+    mean, logvar: [n, z_dim]. Where the prior is N(0, I), it is that Gaussian.
+    """
     mean, logvar = mean.astype(np.float64), logvar.astype(np.float64)
-    return 0.5 * (mean**2 + np.exp(logvar) - logvar - 1)
+    centre, deviation = prior.moments
+    return 0.5 * (((mean - centre) ** 2 + np.exp(logvar)) / deviation**2 - logvar + 2 * np.log(deviation) - 1)
 
 
-def _divergences(prior: Prior, z: np.ndarray, mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
+def divergences(prior: Prior, z: np.ndarray, mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
     """KL divergence of each picture's posterior from the prior, float64 [n]; of a learned one from one draw z each."""
     if prior.is_standard:
-        return _kl_from_normal(mean, logvar).sum(axis=1)
+        return kl_by_dimension(prior, mean, logvar).sum(axis=1)
     return _log_posterior(z, mean, logvar) - prior.log_density(z)
 
 
@@ -127,7 +127,7 @@ def _log_weights(
     noise = generator.standard_normal((draws, *mean.shape), dtype=np.float32)
     z = mean + np.exp(0.5 * logvar) * noise  # [draws, pictures, z_dim]
     codes = z.reshape(-1, z.shape[-1])
-    likelihood = _log_likelihood(decoder, np.tile(images, (draws, 1, 1, 1)), codes) + decoder.prior().log_density(codes)
+    likelihood = _log_likelihood(decoder, np.tile(images, (draws, 1, 1, 1)), codes) + decoder.prior.log_density(codes)
     log_posterior = -0.5 * (noise**2 + logvar + np.log(2 * np.pi)).sum(axis=-1, dtype=np.float64)
     return likelihood.reshape(draws, -1) - log_posterior
 

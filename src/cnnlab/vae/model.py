@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from cnnlab.core.errors import UserError
 from cnnlab.core.schema import Likelihood, VaeDecoder, VaePrior
 from cnnlab.models.blocks import Shape
+from cnnlab.training.devices import multiplying
+from cnnlab.vae.densities import Prior, log_mixture
 from cnnlab.vae.likelihoods import mean_pixel
 
 HIDDEN = 128
 COMPONENTS = 500  # of a learned prior, as in the paper
-LOG_2_PI = math.log(2 * math.pi)
 
 
 class LearnedPrior(nn.Module):
@@ -37,10 +38,13 @@ class LearnedPrior(nn.Module):
 
     def log_density(self, z: Tensor) -> Tensor:
         """Logarithm of the density at codes [n, z_dim], in nats: [n]."""
-        precision = torch.exp(-self.logvar)
-        sizes = (self.mean**2 * precision + self.logvar + LOG_2_PI).sum(1)
-        parts = -0.5 * (z**2 @ precision.T - 2 * z @ (self.mean * precision).T + sizes)  # [n, components]
-        return torch.logsumexp(self.logits.log_softmax(0) + parts, 1)
+        with multiplying("float32", z.device):  # large numbers cancel: TF32 has too few digits
+            return log_mixture(z, self.logits.log_softmax(0), self.mean, self.logvar, torch)
+
+    def as_density(self) -> Prior:
+        """The same for NumPy."""
+        values = self.logits.double().softmax(0), self.mean, self.logvar
+        return Prior(*(value.detach().double().cpu().numpy() for value in values))
 
 
 class VAE(nn.Module):
@@ -124,7 +128,7 @@ class VAE(nn.Module):
         """
         if self.prior is None:
             return 0.5 * (mean**2 + logvar.exp() - logvar - 1).sum()
-        log_posterior = -0.5 * ((z - mean) ** 2 / logvar.exp() + logvar + LOG_2_PI).sum(1)
+        log_posterior = -0.5 * ((z - mean) ** 2 / logvar.exp() + logvar + math.log(2 * math.pi)).sum(1)
         return (log_posterior - self.prior.log_density(z)).sum()
 
     def crop(self, values: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ function ablationOf(group, rate) {
           ["p", "n"],
           ["p, Holm", "n"],
           ["p, McNemar", "n"],
-          ["training − test", "n"],
+          ["running training − test", "n"],
           ["dead ReLUs", "n"],
         ],
         rows.map((r) => ({

@@ -67,15 +67,17 @@ function sampler() {
 
 /** A slider for each of the strongest dimensions; changed(dimension, value) is called when one moves. */
 function codeSliders(changed) {
-  const { dimensions, kl } = LIVE.vae;
+  const { dimensions, kl, moments } = LIVE.vae,
+    [centres, deviations] = moments; // of the prior: a slider goes three deviations to each side
   const sliders = dimensions.map((dimension, place) => {
     const input = h("input", {
       type: "range", min: -3, max: 3, step: 0.05, "data-dimension": dimension,
-      oninput: () => changed(dimension, Number(input.value)),
+      oninput: () => changed(dimension, centres[place] + deviations[place] * Number(input.value)),
     });
     return { dimension, input, row: h("label", { class: "slider" }, `z${dimension} (${fixed(kl[place], 1)} nats)`, input) };
   });
-  const show = (z) => sliders.forEach(({ dimension, input }) => (input.value = z[dimension]));
+  const show = (z) =>
+    sliders.forEach(({ dimension, input }, place) => (input.value = (z[dimension] - centres[place]) / deviations[place]));
   return { box: h("div", { class: "sliders" }, sliders.map(({ row }) => row)), show };
 }
 
