@@ -23,7 +23,9 @@ def export(
         str, typer.Option(metavar="float32|float16|int8", help="float16: the weights take half the bytes.")
     ] = "float32",
     softmax: Annotated[bool, typer.Option("--softmax", help="Calibrated probabilities instead of logits.")] = False,
-    opset: Annotated[int | None, typer.Option(help="ONNX's operator set. Default: 13; float files can have 11 or 12 too.")] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX's operator set. Default: 13; float files can have 11 or 12 too.")
+    ] = None,
     webgpu: Annotated[
         bool, typer.Option("--webgpu", help="Pad channels to fours: onnxruntime-web's WebGPU miscomputes others.")
     ] = False,
