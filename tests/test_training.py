@@ -14,9 +14,10 @@ from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
 from cnnlab.core.schema import Run
 from cnnlab.data.sample import load_sample
+from cnnlab.models.classifier import Classifier
 from cnnlab.training import augment, optimizers
 from cnnlab.training.checkpoint import Checkpoint
-from cnnlab.training.classification import train_classifier
+from cnnlab.training.classification import ClassifierTask, train_classifier
 from cnnlab.training.devices import choose_precision
 from cnnlab.training.loop import Plan, evaluate, fit, fit_jobs, segment_ends
 from cnnlab.training.recipe import make_optimizer, peak_rate, rate_at
@@ -309,6 +310,20 @@ def test_the_kernels_get_tensors_in_the_order_of_memory(recipe, momentum, kernel
     optimizer.step(0.1)
     assert any(tensor.ndim == 4 for tensor in given)
     assert all(tensor.is_contiguous() for tensor in given)
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.2, 1.8])])
+def test_the_loss_of_a_batch_is_the_mean_of_its_shares(weights):
+    """Else several processes would train another network than one does."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    task = ClassifierTask(Classifier(network, [0.5], [0.2], {}), Run(steps=1, label_smoothing=0.1), weights=weights)
+    images, labels = torch.randint(0, 256, (12, 1, 4, 4), dtype=torch.uint8), torch.tensor([0] * 10 + [1] * 2)
+    whole, first, second = (
+        task.objective(images[part], labels[part], 0.0, torch.Generator())[0].detach()
+        for part in (slice(None), slice(9), slice(9, 12))
+    )
+    torch.testing.assert_close((9 * first + 3 * second) / 12, whole)
 
 
 @pytest.mark.parametrize("keep", [("accuracy", "max"), ("loss", "min"), None])

@@ -58,7 +58,11 @@ class ClassifierTask:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self._replica(pictures)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, self.weights, label_smoothing=self.run.label_smoothing)
+        smoothing = self.run.label_smoothing
+        if self.weights is None:
+            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        else:  # weights are 1 on average; a division by those of the batch would not suit its shares on several GPUs
+            loss = F.cross_entropy(logits, labels, self.weights, label_smoothing=smoothing, reduction="none").mean()
         return loss, {"loss": loss * len(labels), "accuracy": (logits.argmax(1) == labels).sum()}
 
     def measure(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
