@@ -52,7 +52,7 @@ KERNELS = {
     "vgg modern bfloat16": 107,
     "vae": 129,
     "vae gaussian, mirrored": 139,  # two of them are the gradient of the crop of its padding
-    "vae with a learned prior": 183,
+    "vae with a learned prior": 199,
 }
 
 # Operations that torch lists as not deterministic in some other case than ours.

@@ -224,7 +224,7 @@ class Hungry:
 )
 def test_a_full_gpu_names_the_batch_that_fits(training, measuring, told):
     data = torch.zeros(400, 1, 2, 2, dtype=torch.uint8), torch.zeros(400, dtype=torch.long)
-    plan = loop.Plan("x", 1, 256, 0.01, "modern", 0, keep=("loss", "min"))
+    plan = loop.Plan("x", 2, 256, 0.01, "modern", 0, keep=("loss", "min"))
     with pytest.raises(UserError) as raised:
         loop.fit(Hungry(training, measuring), data, data, plan)
     assert told in str(raised.value)

@@ -353,6 +353,7 @@ def weights() -> dict[str, bytes]:
     state = {f"network.{name}": value for name, value in network.state_dict().items()}
     state |= {name: torch.ones(1, 1, 1, 1) for name in ("mean", "std")}
     vae = {"shape": [1, 8, 8], "z_dim": 2, "decoder": "relu", "likelihood": "bernoulli", "binarize": False}
+    vae["prior"] = "normal"
     return {
         "classifier": serialise({"state": state, "meta": json.dumps(meta)}),
         "vae": serialise({"state": build(vae).state_dict(), "meta": json.dumps(vae)}),
@@ -388,6 +389,7 @@ META_KEYS = (
     "z_dim",
     "decoder",
     "likelihood",
+    "prior",
     "binarize",
 )
 

@@ -65,7 +65,7 @@ def small_data(n: int = 400):
 
 def small_plan(**changes) -> Plan:
     return Plan(
-        **{"name": "x", "epochs": 1, "batch_size": 256, "peak_rate": 0.01, "recipe": "modern", "seed": 0} | changes
+        **{"name": "x", "steps": 2, "batch_size": 256, "peak_rate": 0.01, "recipe": "modern", "seed": 0} | changes
     )
 
 
@@ -351,7 +351,7 @@ def test_a_checkpoint_is_written_when_it_is_due_and_at_the_end(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     checkpoint = Counted("x", {}, [])
     checkpoint.due = due
-    fit(Linear(), small_data(), None, small_plan(epochs=12), checkpoint=checkpoint)
+    fit(Linear(), small_data(), None, small_plan(steps=24), checkpoint=checkpoint)
     assert checkpoint.saves == saves
     assert checkpoint.load()["progress"]["step"] == 12 * 2
 
@@ -373,7 +373,7 @@ def test_the_clock_leaves_out_what_comes_before_the_first_step(monkeypatch):
     monkeypatch.setattr(loop.time, "perf_counter", lambda: float(len(made)))
     monkeypatch.setattr(graph, "serves", lambda device: True)
     monkeypatch.setenv("CNNLAB_EAGER", "1")
-    progress = fit(task, small_data(), None, small_plan(epochs=3))
+    progress = fit(task, small_data(), None, small_plan(steps=6))
     assert len(made) == 3 * 2 + 2 * steps.WARM_UP  # the epoch's batches are of two sizes
     assert progress.seconds == 3 * 2
 
@@ -387,7 +387,7 @@ def classifier_job(name: str, run: Run, recipe: str = "modern", seed: int = 0, n
     network = models.build(name, (1, 28, 28), 10, {})
     task = ClassifierTask(Classifier(network, [0.3], [0.3], {}).to(memory_format=torch.channels_last), run)
     images = torch.from_numpy(sample.images[:n].copy()), torch.from_numpy(sample.labels[:n].copy())
-    return Job(task, images, None, small_plan(batch_size=128, epochs=2.5, recipe=recipe, seed=seed))
+    return Job(task, images, None, small_plan(batch_size=128, steps=8 if n > 200 else 2, recipe=recipe, seed=seed))
 
 
 def vae_job(**changes) -> Job:
@@ -395,7 +395,7 @@ def vae_job(**changes) -> Job:
     torch.manual_seed(0)
     vae = VAE((1, 28, 28), 8, settings.decoder, settings.likelihood, settings.prior, settings.binarize)
     images = torch.from_numpy(load_sample()[0].images[:100].copy()), torch.zeros(100, dtype=torch.int64)
-    return Job(VaeTask(vae, settings), images, None, small_plan(batch_size=64, epochs=3))
+    return Job(VaeTask(vae, settings), images, None, small_plan(batch_size=64, steps=6))
 
 
 FULL = Run(steps=1, flip=True, shift=2, erase=0.25, label_smoothing=0.05)

@@ -57,7 +57,7 @@ def data():
 
 
 def plan(**changes) -> Plan:
-    values = {"name": "toy", "epochs": 12, "batch_size": 32, "peak_rate": 0.05, "recipe": "modern", "seed": 3}
+    values = {"name": "toy", "steps": 84, "batch_size": 32, "peak_rate": 0.05, "recipe": "modern", "seed": 3}
     return Plan(**values | {"keep": ("accuracy", "max")} | changes)
 
 
@@ -106,7 +106,7 @@ def test_a_part_of_an_epoch_sees_each_picture_once_at_most(data, monkeypatch):
     monkeypatch.setattr(
         task, "objective", lambda i, y, p, g: seen.extend(i.flatten(1).sum(1).tolist()) or original(i, y, p, g)
     )
-    fit(task, train, None, plan(epochs=0.5, keep=None))
+    fit(task, train, None, plan(steps=4, keep=None))
     assert len(seen) == 4 * 32  # half of seven steps, rounded to even
     sums = train[0].flatten(1).sum(1).tolist()
     assert all(seen.count(value) <= sums.count(value) for value in seen)
@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_names_run_epoch_step_and_rate(data):
 def test_a_last_batch_of_few_pictures_is_left_out(data):
     assert [steps_in_epoch(n, 32) for n in (2, 7, 31, 32, 33, 39, 40, 64, 71, 72)] == [1, 1, 1, 1, 1, 1, 2, 2, 2, 3]
     images, labels = data
-    fit(Toy(), (images[:33], labels[:33]), None, plan(epochs=2, keep=None))  # batch normalisation would refuse it
+    fit(Toy(), (images[:33], labels[:33]), None, plan(steps=2, keep=None))  # batch normalisation would refuse it
 
 
 def test_too_few_pictures_are_refused():
@@ -335,7 +335,7 @@ def test_the_last_step_of_all_may_diverge_too(data, keep):
             return {name: value * float("nan") for name, value in super().measure(images, labels, generator).items()}
 
     validation = data if keep else None
-    wanted = plan(epochs=1, keep=keep)
+    wanted = plan(steps=10, keep=keep)
     if keep is None:  # nothing is measured but what the caller asks for
         job = Job(Toy(), data, None, wanted, measure=lambda task: {"test_loss": float("inf")})
         with pytest.raises(DivergenceError, match="toy: test_loss is not finite after epoch"):

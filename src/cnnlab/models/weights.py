@@ -24,11 +24,15 @@ def save(path: str | Path, module: nn.Module, meta: Mapping[str, Any]) -> None:
 def load(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dict[str, Any]]:
     """The module that `build` makes of the file's meta, with its weights, in evaluation mode; and that meta.
 
-    UserError where the file is missing or damaged. Runs no pickled code. A file whose weights do not fit what its meta
-    describes is refused before memory is taken for the module.
+    UserError where the file is missing or damaged, OSError where it cannot be read. Runs no pickled code. A file whose
+    weights do not fit what its meta describes is refused before memory is taken for the module.
     """
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
+    try:
+        saved = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         meta = json.loads(saved["meta"])
         with torch.device("meta"):
             described = {name: value.shape for name, value in build(meta).state_dict().items()}
@@ -36,10 +40,8 @@ def load(path: str | Path, build: Callable[[dict[str, Any]], M]) -> tuple[M, dic
             raise ValueError("the weights of another network")
         module = build(meta)
         module.load_state_dict(saved["state"])
-    except FileNotFoundError:
-        raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
     except Exception as error:  # a damaged file raises one of a dozen exceptions
-        if isinstance(error, OSError) or out_of_memory(error):
+        if out_of_memory(error):
             raise
         raise UserError(f"{path} is not a complete cnnlab model: remove it and run `dvc repro`.") from None
     return module.eval(), meta

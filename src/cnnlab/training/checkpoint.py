@@ -66,7 +66,10 @@ class Checkpoint:
         try:
             if hashlib.sha256(saved[DIGEST:]).digest() != saved[:DIGEST]:  # torch itself checks no checksum
                 raise ValueError("not whole")
-            return torch.load(io.BytesIO(saved[DIGEST:]), map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(saved[DIGEST:]), map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError("no state")
+            return state
         except Exception as error:  # what is no checkpoint raises a dozen kinds
             if out_of_memory(error):
                 raise

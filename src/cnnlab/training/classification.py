@@ -21,7 +21,7 @@ from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import Multiplied, choose_precision, describe, memory_format, room_for
 from cnnlab.training.loop import EVALUATION_BATCH, Progress, evaluate, fit_jobs, resident
 from cnnlab.training.recipe import peak_rate
-from cnnlab.training.steps import Data, Job, Plan, Row, Task, derive_seed, epoch_order, steps_in_epoch
+from cnnlab.training.steps import Data, Job, Plan, Row, Task, derive_seed, epoch_order
 from cnnlab.training.trained import Trained
 
 STANDARDISED_OVER = 256  # training pictures that set the scale of the first weights
@@ -139,7 +139,7 @@ def train_seeds(
         checkpoint = Checkpoint(name, settings | surroundings | asdict(info), [split.images, split.labels])
         weights = _balanced(train[1], len(info.class_names)) if class_weights == "balanced" else None
         task = ClassifierTask(classifier, fitted, multiplied, weights)
-        plan = _plan(name, fitted, recipe, seed, train, validation)
+        plan = _plan(name, fitted, recipe, seed, validation)
         jobs.append(Job(task, train, validation, plan, checkpoint, on_rows, measure))
     return [_trained(job, progress) for job, progress in zip(jobs, fit_jobs(jobs), strict=True)]
 
@@ -152,12 +152,11 @@ def _parts(split: Split, held_out: float | None, seed: int, device: torch.device
     return resident(split, train, device), resident(split, validation, device)
 
 
-def _plan(name: str, run: Run, recipe: Recipe, seed: int, train: Data, validation: Data | None) -> Plan:
+def _plan(name: str, run: Run, recipe: Recipe, seed: int, validation: Data | None) -> Plan:
     """How a run that is fitted to its pictures, and has a learning rate, is trained and what is kept of it."""
     assert run.learning_rate is not None
     return Plan(
-        name, run.steps / steps_in_epoch(len(train[0]), run.batch_size), run.batch_size, run.learning_rate, recipe,
-        seed, run.weight_decay, run.momentum,
+        name, run.steps, run.batch_size, run.learning_rate, recipe, seed, run.weight_decay, run.momentum,
         keep=("accuracy", "max") if recipe == "modern" and validation else None,
         averaged=AVERAGED if validation is None or len(validation[0]) < FEW else 1,
     )  # fmt: skip

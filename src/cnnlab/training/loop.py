@@ -114,7 +114,7 @@ def _fit(runs: list[_Run]) -> None:
     """Train runs of the same shape, segment by segment."""
     job, progress = runs[0].job, runs[0].progress
     least = min(job.steps_per_epoch, -(-LEAST_SEEN // job.plan.batch_size))
-    ends = segment_ends(job.steps, job.steps_per_epoch, job.plan.epochs, least)
+    ends = segment_ends(job.steps, job.steps_per_epoch, job.epochs, least)
     ends = [stop for stop in ends if stop > progress.step]
     with torch.random.fork_rng(devices=_cuda_devices(job.train[0])), _bar(runs) as bar:
         for run in runs:
@@ -228,7 +228,7 @@ def _validate(job: Job) -> Row:
     if job.validation is None:
         return {}
     images, labels = job.validation
-    if job.plan.epochs < FEW_EPOCHS:
+    if job.epochs < FEW_EPOCHS:
         some = epoch_order(len(images), job.plan.seed, 0)[:QUICK_VALIDATION].to(images.device)
         images, labels = images[some], labels[some]
     figures = evaluate(job.task, (images, labels), job.plan.seed)

@@ -72,7 +72,7 @@ class Plan:
     """
 
     name: str
-    epochs: float
+    steps: int
     batch_size: int
     peak_rate: float
     recipe: Recipe
@@ -108,7 +108,11 @@ class Job:
 
     @property
     def steps(self) -> int:
-        return max(1, round(self.plan.epochs * self.steps_per_epoch))
+        return self.plan.steps
+
+    @property
+    def epochs(self) -> float:
+        return self.steps / self.steps_per_epoch
 
     def rate_at(self, step: int) -> float:
         """The learning rate of one of the steps."""

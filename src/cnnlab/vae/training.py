@@ -13,7 +13,7 @@ from cnnlab.core.split import stratified_split
 from cnnlab.training.checkpoint import Checkpoint
 from cnnlab.training.devices import choose_precision, describe, memory_format, room_for
 from cnnlab.training.loop import evaluate, fit, resident
-from cnnlab.training.steps import Plan, Row, derive_seed, steps_in_epoch
+from cnnlab.training.steps import Plan, Row, derive_seed
 from cnnlab.training.trained import Trained
 from cnnlab.vae.model import VAE, build
 from cnnlab.vae.task import VaeTask
@@ -50,8 +50,7 @@ def train_vae(
     meta["settings"]["precision"] = multiplied
     task = VaeTask(module, settings, multiplied)
     checkpoint = Checkpoint(name, meta | asdict(info) | {"device": describe(device)}, [split.images, split.labels])
-    epochs = run.steps / steps_in_epoch(len(train_index), run.batch_size)
-    plan = Plan(name, epochs, run.batch_size, run.learning_rate, "modern", seed, keep=("loss", "min"))
+    plan = Plan(name, run.steps, run.batch_size, run.learning_rate, "modern", seed, keep=("loss", "min"))
     train, validation = (resident(split, index, device) for index in (train_index, validation_index))
     progress = fit(task, train, validation, plan, checkpoint=checkpoint, on_rows=on_rows)
     figures = evaluate(task, validation, seed)
