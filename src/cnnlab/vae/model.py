@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from cnnlab.core.errors import UserError
 from cnnlab.core.schema import Likelihood, VaeDecoder, VaePrior
 from cnnlab.models.blocks import Shape
-from cnnlab.training.devices import multiplying
 from cnnlab.vae.densities import Prior, log_mixture
 from cnnlab.vae.likelihoods import mean_pixel
 
@@ -38,8 +37,7 @@ class LearnedPrior(nn.Module):
 
     def log_density(self, z: Tensor) -> Tensor:
         """Logarithm of the density at codes [n, z_dim], in nats: [n]."""
-        with multiplying("float32", z.device):  # large numbers cancel: TF32 has too few digits
-            return log_mixture(z, self.logits.log_softmax(0), self.mean, self.logvar, torch)
+        return log_mixture(z, self.logits.log_softmax(0), self.mean, self.logvar, torch)
 
     def as_density(self) -> Prior:
         """The same for NumPy."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cnnlab.core.schema import Vae
 from cnnlab.training.augment import mirror
-from cnnlab.training.devices import Multiplied
+from cnnlab.training.devices import Multiplied, multiplying
 from cnnlab.vae.likelihoods import leaves_padding_out, log_likelihood
 from cnnlab.vae.model import VAE
 
@@ -62,4 +62,5 @@ class VaeTask:
         if leaves_padding_out(vae.likelihood):
             logits, pixels = vae.crop(logits), vae.crop(pixels)
         likelihood = log_likelihood(vae.likelihood, logits, pixels, vae.log_scale, torch).sum()
-        return -likelihood, vae.divergence(z, mean, logvar)
+        with multiplying("float32", images.device):  # large numbers cancel: TF32 has too few digits
+            return -likelihood, vae.divergence(z, mean, logvar)
