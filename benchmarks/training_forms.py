@@ -108,21 +108,18 @@ def _step(
     for module in network.modules() if not tiny else ():
         if isinstance(module, SmallMapConv2d):
             module.__class__ = nn.Conv2d  # pyright: ignore[reportAttributeAccessIssue]
-    own = make_optimizer(network, "plain", 0.0)
-    theirs = torch.optim.SGD(network.parameters(), lr=RATE, fused=True)
+    own, theirs = make_optimizer(network, "plain", 0.0), torch.optim.SGD(network.parameters(), lr=RATE, fused=True)
+    update = (lambda: own.step(RATE)) if own_optimizer else theirs.step
     forward = torch.compile(network) if compiled else network
 
     def step(images: Tensor, labels: Tensor) -> None:
-        theirs.zero_grad()
+        network.zero_grad()
         for first in range(0, len(images), part):
             some = images[first : first + part].contiguous(memory_format=memory_format)
             with torch.autocast("cpu", precision, enabled=precision != torch.float32):
                 logits = forward(some)
             (F.cross_entropy(logits.float(), labels[first : first + part]) * (part / BATCH)).backward()
-        if own_optimizer:
-            own.step(RATE)
-        else:
-            theirs.step()
+        update()
 
     return step
 

@@ -27,15 +27,8 @@ from cnnlab.vae.likelihoods import pixel_entropy
 from cnnlab.vae.task import VaeTask
 from cnnlab.vae.training import train_vae
 
-RECORDED = {
-    "z_dim",
-    "likelihood",
-    "prior",
-    "beta",
-    "warm_up",
-    "binarize",
-    "flip",
-}  # of the settings
+# Of the settings; the run's own are added.
+RECORDED = {"z_dim", "likelihood", "prior", "beta", "warm_up", "binarize", "flip"}
 FIGURES = ("loss", "reconstruction", "kl")
 
 

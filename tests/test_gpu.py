@@ -415,12 +415,12 @@ def plainly(job: Job) -> tuple[list[float], float]:
     images, labels = (torch.empty_like(each) for each in job.train)
     losses, total, batch = [], torch.zeros(()), job.plan.batch_size
     steps.seed_draws(job, 0, generator)
-    for step in range(job.steps):
+    for step in range(job.plan.steps):
         epoch, place = divmod(step, job.steps_per_epoch)
         if place == 0:
             steps.augment_epoch(job, epoch, images, labels)
         part = slice(place * batch, (place + 1) * batch)
-        loss, sums = job.task.objective(images[part], labels[part], torch.tensor(step / job.steps), generator)
+        loss, sums = job.task.objective(images[part], labels[part], torch.tensor(step / job.plan.steps), generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(float(np.float32(job.rate_at(step))))
@@ -443,7 +443,7 @@ def test_steps_on_static_memory_give_the_bytes_of_steps_written_out(name):
         assert torch.equal(value, before[key]), f"the warm-up changed {key}"
     assert not any(tensor.any() for tensor in optimizer.tensors())
     ticks = []
-    (outcome,) = taken.make(0, static.steps, ticks.append)
+    (outcome,) = taken.make(0, static.plan.steps, ticks.append)
     assert outcome.losses.tolist() == expected
     assert float(outcome.totals["loss"]) == total
     assert outcome.pictures == sum(ticks)

@@ -218,9 +218,9 @@ def test_the_modern_rate_climbs_then_falls_to_nothing():
 def test_the_reports_rate_is_constant_and_follows_the_activation():
     assert {rate_at(step, 10, 0.9, "plain") for step in range(10)} == {0.9}
     run = Run(steps=1)
-    assert peak_rate(run, "plain", "sigmoid") == 0.9
-    assert peak_rate(run, "plain", "relu") == 0.1
-    assert peak_rate(run.model_copy(update={"learning_rate": 0.3}), "plain", "relu") == 0.3
+    assert peak_rate(run, "plain", {"act": "sigmoid"}) == 0.9
+    assert peak_rate(run, "plain", {"act": "relu"}) == 0.1
+    assert peak_rate(run.model_copy(update={"learning_rate": 0.3}), "plain", {"act": "relu"}) == 0.3
 
 
 def generator() -> torch.Generator:

@@ -39,7 +39,7 @@ from cnnlab.training.devices import choose_device, choose_precision, describe, m
 from cnnlab.training.graph import GraphSteps
 from cnnlab.training.loop import evaluate, resident
 from cnnlab.training.recipe import make_optimizer
-from cnnlab.training.steps import Job, Plan
+from cnnlab.training.steps import Job, Plan, steps_in_epoch
 from cnnlab.training.trained import Trained
 from cnnlab.vae.training import train_vae
 
@@ -153,14 +153,15 @@ def _twice(work: Callable[[], Trained[Any]]) -> Figures:
 @contextlib.contextmanager
 def refusing_nondeterminism() -> Iterator[None]:
     """torch.use_deterministic_algorithms without its import of the compiler, and without filling new memory."""
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    module: Any = torch.utils.deterministic  # its attributes are made at run time
+    fill = module.fill_uninitialized_memory
     torch._C._set_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    module.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch._C._set_deterministic_algorithms(False)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        module.fill_uninitialized_memory = fill
 
 
 def replays(lab: Lab) -> Figures:
@@ -173,7 +174,7 @@ def replays(lab: Lab) -> Figures:
             taken = GraphSteps([job], [optimizer], record=record and lab.device.type == "cuda")
             with multiplying(job.task.precision, lab.device):
                 taken.prepare()
-                (outcome,) = taken.make(0, min(20, job.steps), lambda pictures: None)
+                (outcome,) = taken.make(0, min(20, job.plan.steps), lambda pictures: None)
             hashes[record] = digest(job.task.module), outcome.losses.tolist()
         figures[name] = {"same_bytes": hashes[False] == hashes[True], "last_loss": hashes[True][1][-1]}
     assert all(each["same_bytes"] for each in figures.values()), figures
@@ -193,7 +194,8 @@ def prepared(
         module = module.to(memory_format=memory_format(lab.device)).to(lab.device).train()  # pyright: ignore
         multiplied = choose_precision(precision, lab.device, network.gains_from_bfloat16)
         data = resident(split, np.arange(len(split.labels)), lab.device)
-        plan = Plan(name, run.passes or 1.0, run.batch_size, 0.001, "modern", seed, run.weight_decay, run.momentum)
+        steps = round((run.passes or 1.0) * steps_in_epoch(len(split.labels), run.batch_size))
+        plan = Plan(name, steps, run.batch_size, 0.001, "modern", seed, run.weight_decay, run.momentum)
         jobs.append(Job(ClassifierTask(module, run, multiplied), data, None, plan))
         optimizers.append(make_optimizer(module, "modern", run.weight_decay, run.momentum))
     return jobs, optimizers
@@ -226,7 +228,7 @@ def _rate(lab: Lab, name: str, count: int, n: int, precision: Precision, record:
     with multiplying(jobs[0].task.precision, lab.device):
         taken.prepare()
         for _ in range(3):
-            stop = min(start + jobs[0].steps_per_epoch, jobs[0].steps)
+            stop = min(start + jobs[0].steps_per_epoch, jobs[0].plan.steps)
             if stop == start:
                 break
             synchronize(lab.device)
@@ -329,6 +331,7 @@ def full_batch(lab: Lab) -> Figures:
 
 def kernels(lab: Lab) -> Figures:
     """Kernels of one step as torch's profiler counts them, and the precision that was used."""
+    from torch._C._autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if lab.device.type == "cuda" else [])
@@ -338,11 +341,11 @@ def kernels(lab: Lab) -> Figures:
         taken = GraphSteps([job], [optimizer], record=False)
         with multiplying(job.task.precision, lab.device):
             taken.prepare()
-            made = min(8, job.steps)
+            made = min(8, job.plan.steps)
             with profile(activities=kinds) as profiler:
                 taken.make(0, made, lambda pictures: None)
                 synchronize(lab.device)
-        launched = [event for event in profiler.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+        launched = [event for event in profiler.events() or () if event.device_type == DeviceType.CUDA]
         figures[name] = {"kernels": round(len(launched) / made, 1), "precision": job.task.precision}
     return figures
 

@@ -93,7 +93,7 @@ def run_variant(variant: Variant, setting: Setting, test: Split) -> VariantRuns:
     groups, checkpoints = {"": usual}, [run.checkpoint for run in usual]
     if setting.protocol.rates:
         rate, tries = choose_rate(variant, setting)
-        own = peak_rate(setting.protocol.run(), setting.protocol.recipe, str(variant.options.get("act", "relu")))
+        own = peak_rate(setting.protocol.run(), setting.protocol.recipe, variant.options)
         fair = usual if rate == own else run_seeds(variant, setting, test, seeds, rate)
         groups["fair_"] = fair
         checkpoints += tries + [run.checkpoint for run in fair]

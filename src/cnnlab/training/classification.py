@@ -129,7 +129,7 @@ def train_seeds(
     for seed, name in names.items():
         train, validation = _parts(split, held_out if validate else None, seed, device)
         classifier = _build(architecture, options, info, train, recipe, seed, device)
-        rate = peak_rate(run, recipe, str(options.get("act", "relu")))
+        rate = peak_rate(run, recipe, options)
         fitted = run.model_copy(update={"learning_rate": rate}).fitted(len(train[0]))
         multiplied = choose_precision(precision, device, classifier.network.gains_from_bfloat16)
         settings = fitted.model_dump() | {"recipe": recipe, "precision": multiplied, "class_weights": class_weights}

@@ -34,7 +34,7 @@ def fit_together(jobs: Sequence[Job]) -> bool:
 
     Dropout draws from torch's one generator, so that parallel branches would take each other's draws.
     """
-    shapes = {(job.train[0].shape, job.plan.batch_size, job.steps, job.device, job.task.precision) for job in jobs}
+    shapes = {(job.train[0].shape, job.plan.batch_size, job.plan.steps, job.device, job.task.precision) for job in jobs}
     modules = [module for job in jobs for module in job.task.module.modules()]
     return len(shapes) == 1 and not any(isinstance(module, nn.modules.dropout._DropoutNd) for module in modules)
 
@@ -114,9 +114,9 @@ class _Branch:
         images, labels = job.train
         self.images, self.labels = torch.zeros_like(images), torch.zeros_like(labels)
         self.generator = torch.Generator(job.device)
-        rates = [[job.rate_at(step), step / job.steps] for step in range(job.steps)]
+        rates = [[job.rate_at(step), step / job.plan.steps] for step in range(job.plan.steps)]
         self.table = torch.tensor(rates, device=job.device)  # float32 [steps, 2]: rate and progress
-        self.losses = torch.zeros(job.steps, device=job.device)
+        self.losses = torch.zeros(job.plan.steps, device=job.device)
         self.totals: dict[str, Tensor] = {}
         self.cursors: dict[int, tuple[Tensor, Tensor]] = {}
 

@@ -114,7 +114,7 @@ def _fit(runs: list[_Run]) -> None:
     """Train runs of the same shape, segment by segment."""
     job, progress = runs[0].job, runs[0].progress
     least = min(job.steps_per_epoch, -(-LEAST_SEEN // job.plan.batch_size))
-    ends = segment_ends(job.steps, job.steps_per_epoch, job.epochs, least)
+    ends = segment_ends(job.plan.steps, job.steps_per_epoch, job.epochs, least)
     ends = [stop for stop in ends if stop > progress.step]
     with torch.random.fork_rng(devices=_cuda_devices(job.train[0])), _bar(runs) as bar:
         for run in runs:
@@ -129,7 +129,7 @@ def _fit(runs: list[_Run]) -> None:
                 _keep(run.job.task, run.progress, row, run.job.plan)
                 if parallel.rank() == 0:
                     run.job.on_rows(run.progress.rows)
-                    if run.job.checkpoint and (stop == job.steps or run.job.checkpoint.is_due()):
+                    if run.job.checkpoint and (stop == job.plan.steps or run.job.checkpoint.is_due()):
                         _save(run.job.task, run.optimizer, run.progress, run.job.checkpoint)
     for run in runs:
         run.job.task.module.load_state_dict(run.progress.best_state)
@@ -280,7 +280,7 @@ def _resume(task: Task, optimizer: Optimizer, checkpoint: Checkpoint | None) -> 
 
 def _bar(runs: list[_Run]) -> tqdm:
     job = runs[0].job
-    total = round(job.steps * len(job.train[0]) / job.steps_per_epoch)
+    total = round(job.plan.steps * len(job.train[0]) / job.steps_per_epoch)
     name = job.plan.name if len(runs) == 1 else f"{job.plan.name} to {runs[-1].job.plan.name}"
     return tqdm(
         total=total * len(runs), initial=sum(run.progress.pictures for run in runs), desc=f"{name} on {job.device}",

@@ -6,6 +6,8 @@ report B.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -22,11 +24,11 @@ DEFAULT_RATES: dict[Recipe, dict[str, float]] = {
 WARM_UP = 0.2  # share of the steps in which the rate climbs
 
 
-def peak_rate(run: Run, recipe: Recipe, activation: str) -> float:
-    """The learning rate of a run: its own, or the one that follows from recipe and activation."""
+def peak_rate(run: Run, recipe: Recipe, options: Mapping[str, Any]) -> float:
+    """The learning rate of a run: its own, or the one that follows from recipe and the network's activation."""
     if run.learning_rate is not None:
         return run.learning_rate
-    return DEFAULT_RATES[recipe]["sigmoid" if activation == "sigmoid" else "other"]
+    return DEFAULT_RATES[recipe]["sigmoid" if options.get("act") == "sigmoid" else "other"]
 
 
 def rate_at(step: int, steps: int, peak: float, recipe: Recipe) -> float:

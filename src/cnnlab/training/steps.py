@@ -107,16 +107,12 @@ class Job:
         return steps_in_epoch(len(self.train[0]), self.plan.batch_size)
 
     @property
-    def steps(self) -> int:
-        return self.plan.steps
-
-    @property
     def epochs(self) -> float:
-        return self.steps / self.steps_per_epoch
+        return self.plan.steps / self.steps_per_epoch
 
     def rate_at(self, step: int) -> float:
         """The learning rate of one of the steps."""
-        return rate_at(step, self.steps, self.plan.peak_rate, self.plan.recipe)
+        return rate_at(step, self.plan.steps, self.plan.peak_rate, self.plan.recipe)
 
 
 @dataclass(frozen=True)
@@ -222,7 +218,7 @@ class PlainSteps:
                 order = epoch_order(len(job.train[0]), job.plan.seed, epoch).to(job.device)
             first = (step % job.steps_per_epoch) * job.plan.batch_size
             batch = order[first : first + job.plan.batch_size]
-            loss, sums = self._step(batch, job.rate_at(step), step / job.steps)
+            loss, sums = self._step(batch, job.rate_at(step), step / job.plan.steps)
             losses.append(loss)
             for name, value in sums.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()

@@ -88,9 +88,9 @@ def divergences(prior: Prior, z: np.ndarray, mean: np.ndarray, logvar: np.ndarra
 
 
 def _log_posterior(z: np.ndarray, mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
-    """log q(z | x) of one draw z for each picture, [n, z_dim] each: float64 [n]."""
+    """log q(z | x) of draws z [..., n, z_dim] for each picture, mean and logvar [n, z_dim]: float64 [..., n]."""
     steps = (z - mean) ** 2 / np.exp(logvar) + logvar + np.log(2 * np.pi)
-    return -0.5 * steps.sum(axis=1, dtype=np.float64)
+    return -0.5 * steps.sum(axis=-1, dtype=np.float64)
 
 
 def importance_weighted_bound(
@@ -128,8 +128,7 @@ def _log_weights(
     z = mean + np.exp(0.5 * logvar) * noise  # [draws, pictures, z_dim]
     codes = z.reshape(-1, z.shape[-1])
     likelihood = _log_likelihood(decoder, np.tile(images, (draws, 1, 1, 1)), codes) + decoder.prior.log_density(codes)
-    log_posterior = -0.5 * (noise**2 + logvar + np.log(2 * np.pi)).sum(axis=-1, dtype=np.float64)
-    return likelihood.reshape(draws, -1) - log_posterior
+    return likelihood.reshape(draws, -1) - _log_posterior(z, mean, logvar)
 
 
 def reconstruction_errors(images: np.ndarray, reconstructions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
