@@ -12,7 +12,7 @@ from torch import nn
 
 from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
-from cnnlab.core.schema import Run
+from cnnlab.core.schema import Run, steps_in_pass
 from cnnlab.data.sample import load_sample
 from cnnlab.models.classifier import Classifier
 from cnnlab.training import augment, optimizers
@@ -21,7 +21,7 @@ from cnnlab.training.classification import ClassifierTask, train_classifier
 from cnnlab.training.devices import choose_precision
 from cnnlab.training.loop import Plan, evaluate, fit, fit_jobs, segment_ends
 from cnnlab.training.recipe import make_optimizer, peak_rate, rate_at
-from cnnlab.training.steps import DivergenceError, Job, steps_in_epoch
+from cnnlab.training.steps import DivergenceError, Job
 
 
 class Toy:
@@ -195,7 +195,7 @@ def test_a_loss_that_is_not_finite_names_run_epoch_step_and_rate(data):
 
 
 def test_a_last_batch_of_few_pictures_is_left_out(data):
-    assert [steps_in_epoch(n, 32) for n in (2, 7, 31, 32, 33, 39, 40, 64, 71, 72)] == [1, 1, 1, 1, 1, 1, 2, 2, 2, 3]
+    assert [steps_in_pass(n, 32) for n in (2, 7, 31, 32, 33, 39, 40, 64, 71, 72)] == [1, 1, 1, 1, 1, 1, 2, 2, 2, 3]
     images, labels = data
     fit(Toy(), (images[:33], labels[:33]), None, plan(steps=2, keep=None))  # batch normalisation would refuse it
 

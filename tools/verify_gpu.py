@@ -30,7 +30,7 @@ from cnnlab import models
 from cnnlab.core import artifacts, datasets, params
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.errors import UserError, run_command
-from cnnlab.core.schema import LEAST_BATCHES, Precision, Run, VaeRun
+from cnnlab.core.schema import LEAST_BATCHES, Precision, Run, VaeRun, steps_in_pass
 from cnnlab.data.sample import load_sample
 from cnnlab.models.classifier import Classifier
 from cnnlab.training.checkpoint import Checkpoint
@@ -39,7 +39,7 @@ from cnnlab.training.devices import choose_device, choose_precision, describe, m
 from cnnlab.training.graph import GraphSteps
 from cnnlab.training.loop import evaluate, resident
 from cnnlab.training.recipe import make_optimizer
-from cnnlab.training.steps import Job, Plan, steps_in_epoch
+from cnnlab.training.steps import Job, Plan
 from cnnlab.training.trained import Trained
 from cnnlab.vae.training import train_vae
 
@@ -194,7 +194,7 @@ def prepared(
         module = module.to(memory_format=memory_format(lab.device)).to(lab.device).train()  # pyright: ignore
         multiplied = choose_precision(precision, lab.device, network.gains_from_bfloat16)
         data = resident(split, np.arange(len(split.labels)), lab.device)
-        steps = round((run.passes or 1.0) * steps_in_epoch(len(split.labels), run.batch_size))
+        steps = round((run.passes or 1.0) * steps_in_pass(len(split.labels), run.batch_size))
         plan = Plan(name, steps, run.batch_size, 0.001, "modern", seed, run.weight_decay, run.momentum)
         jobs.append(Job(ClassifierTask(module, run, multiplied), data, None, plan))
         optimizers.append(make_optimizer(module, "modern", run.weight_decay, run.momentum))

@@ -104,7 +104,8 @@ class Job:
 
     @property
     def steps_per_epoch(self) -> int:
-        return steps_in_epoch(len(self.train[0]), self.plan.batch_size)
+        """Batches in an epoch, with as many processes as train now."""
+        return steps_in_pass(len(self.train[0]), self.plan.batch_size, parallel.processes())
 
     @property
     def epochs(self) -> float:
@@ -122,11 +123,6 @@ class Outcome:
     losses: Tensor
     totals: dict[str, Tensor]
     pictures: int
-
-
-def steps_in_epoch(pictures: int, batch_size: int) -> int:
-    """Batches in an epoch, with as many processes as train now."""
-    return steps_in_pass(pictures, batch_size, parallel.processes())
 
 
 def derive_seed(seed: int, purpose: str, index: int) -> int:
