@@ -48,7 +48,10 @@ def main(
     """Make the runs that are not recorded yet; print mean and spread of both forms."""
     settings = params.load()
     wished = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    run = settings.vae.quick.model_copy(update={key: value for key, value in wished.items() if value})
+    update: dict[str, Any] = {key: value for key, value in wished.items() if value}
+    if steps:
+        update["passes"] = None  # no end before these steps
+    run = settings.vae.quick.model_copy(update=update)
     vae = settings.vae.model_copy(
         update={
             "likelihood": likelihood or settings.vae.likelihood,
@@ -63,7 +66,9 @@ def main(
     chosen = []
     for form in forms.split(","):
         for seed in range(seeds):
-            key = {"data": info.name, "decoder": form, "seed": seed} | run.model_dump(exclude={"bound_pictures"})
+            key = {"data": info.name, "decoder": form, "seed": seed} | run.model_dump(
+                exclude={"bound_pictures", "passes"}
+            )
             key |= vae.model_dump(include=RECORDED)
             found = [record for record in records if key.items() <= record.items()]
             if not found:

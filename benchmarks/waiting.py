@@ -37,9 +37,11 @@ def main(
     output: Path = typer.Option(Path("benchmarks/results/waiting.json"), help="where the figures go"),
 ) -> None:
     """Time every choice, alone and in company."""
+    from benchmarks.inference import processors
     from cnnlab.core import artifacts
 
-    table = {}
+    machines = json.loads(output.read_text()) if output.exists() else {}
+    table = machines[processors()] = {}
     for others in sorted({0, busy}):
         with _company(others):
             for name in networks.split(","):
@@ -50,7 +52,7 @@ def main(
                 row = _compare({c: (["answer", str(batch), on], {}) for c, on in SESSIONS.items()}, turns)
                 table[f"onnxruntime, batch {batch}, beside {others}"] = row
                 print(f"onnxruntime, batch {batch}, beside {others}", row, flush=True)
-    artifacts.write_text(output, json.dumps(table, indent=1) + "\n")
+    artifacts.write_text(output, json.dumps(machines, indent=1) + "\n")
 
 
 def _compare(choices: dict[str, tuple[list[str], dict[str, str]]], turns: int) -> dict[str, dict[str, float]]:

@@ -23,6 +23,7 @@ RUNS = plan(params.load(ROOT / "params.yaml"))
 def seeds(values, **more) -> dict:
     """Records of one run, a seed for each accuracy; the training accuracy is .9 unless said otherwise."""
     base = {"evaluated_train_accuracy": 0.9, "device": "cpu", "precision": "float32", "torch": "2", "seconds": 60.0}
+    base |= {"epochs": 20.0, "n_train": 60_000}
     base |= {"dead_relus": 0.0, "outline_conv1": 0.8, "outline_conv2": 0.2, "curve": {"train_accuracy": [0.9] * 50}}
     return {seed: {"test_accuracy": value, ACCURACY: value, **base, **more} for seed, value in enumerate(values)}
 
@@ -157,6 +158,37 @@ def test_dead_units_at_one_rate_are_enough():
     assert verdict("dead", alive | {"relu-rates@0.9": failed}).verdict == "holds"
 
 
+def test_a_run_of_which_every_seed_learned_nothing_is_named_so():
+    failed = seeds([0.1, 0.1001, 0.0999], evaluated_train_accuracy=0.1)
+    found = verdict("nin", {"lenet": seeds(SIGMOID), "nin-report": failed})
+    assert "of nin-report" in found.shown()[0]
+    assert "learned nothing" not in found.shown()[0]  # it is the second of the two: the sentence beside it says so
+    dead = {f"relu-rates@{rate}": seeds([0.1] * 5) for rate in ("0.03", "0.05", "0.1", "0.2", "0.3", "0.9")}
+    dead |= {"relu-rates@0.9": seeds([0.1] * 5, evaluated_train_accuracy=0.1)}
+    assert [("learned nothing" in line) for line in verdict("dead", dead).shown()] == [False] * 5 + [True]
+
+
+def growing(by: float) -> dict:
+    """Records of five seeds whose training accuracy gains so much, in the mean, after epoch 20."""
+    found = seeds(SIGMOID)
+    for seed, record in found.items():
+        record["curve"] = {"train_accuracy": [0.9] * 20 + [0.9 + by + 0.0005 * (seed - 2)] * 30}
+    return found
+
+
+def test_what_needs_all_networks_is_refuted_by_the_first_that_fails_and_holds_only_with_all():
+    found = verdict("all-converged", {"vgg-report": growing(0.05)})
+    assert (found.verdict, len(found.parts), found.side) == ("refuted", 1, "against")
+    assert found.closes.startswith("decided without what is still to be run: seeds 0 to 4 of lenet-report-50")
+    # Its p counts the three networks that are not in.
+    p = stats.ttest_1samp([0.05 + 0.0005 * (seed - 2) for seed in range(3)], 0.01).pvalue
+    assert found.p == pytest.approx(4 * p)
+    names = ("lenet-report-50", "vgg-report", "resnet-report", "googlenet-report")
+    three = {name: growing(0.0) for name in names[:3]}
+    assert verdict("all-converged", three).verdict == "not run"
+    assert verdict("all-converged", three | {names[3]: growing(0.0)}).verdict == "holds"
+
+
 def rate_runs(best: str) -> dict:
     """LeNet at every rate, the report's a point ahead, and `best` of sigmoid's three points ahead of that."""
     means = {f"lenet-rates@{rate}": 0.84 for rate in ("0.3", "0.9", "1.5", "2.5", "4")}
@@ -187,12 +219,28 @@ def test_ten_times_compares_epochs_to_the_same_accuracy():
     assert [math.exp(part.estimate.mean) for part in found.parts] == pytest.approx([45.5] * 3, rel=1e-3)
     assert found.verdict == "holds"
     assert verdict("ten-times", without | {"mynet-report-100": reaching(30, 30, 30)}).verdict == "refuted"
+    # The seeds are not paired: the interval is Welch's, of the logarithms.
+    epochs = [90, 91, 92], [20, 25, 30]
+    ratio = verdict("ten-times", without | {"mynet-report-100": reaching(*epochs[1])}).parts[0].estimate
+    expected = stats.ttest_ind(*np.log(epochs), equal_var=False).confidence_interval(0.95)
+    assert ratio.interval() == pytest.approx(tuple(expected))
 
 
 def test_an_accuracy_that_is_never_reached_without_normalisation_refutes_nothing():
     found = verdict("ten-times", {"mynet-plain-100": reaching(99, 101, 101), "mynet-report-100": reaching(30, 30, 30)})
     assert found.verdict == "open"
     assert "not reached without by 2 seeds" in found.parts[0].text
+
+
+def test_what_a_run_would_cost_follows_from_its_own_records_then_from_its_networks():
+    def cost(recorded):
+        return findings.cost(RUNS["lenet-report-400"], RUNS, recorded, {"lenet": {"examples_per_second": 10_000}})
+
+    pictures = RUNS["lenet-report-400"].in_steps(60_000).steps * 256
+    others = {"lenet": seeds([0.8], epochs=20.0, n_train=60_000)}  # 60 seconds each
+    assert cost(others | {"lenet-report-400": seeds([0.9], seconds=7.0)}) == 7
+    assert cost(others) == pytest.approx(pictures * 60 / (20 * 60_000))
+    assert cost({}) == pytest.approx(pictures / 10_000)
 
 
 # The statistics, computed another way

@@ -98,8 +98,8 @@ def _tested(figures: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, st
     harder = 100 * (figures["validation_accuracy"] - test["accuracy"])
     if figures["held_out"] and harder > 0:
         rows["which to expect"] = (
-            f"the test figure: it is {harder:.1f} points lower than validation's, on which the epoch, the recipe and "
-            "the temperature were chosen"
+            f"the test figure: it is {harder:.1f} points lower than validation's, on which the epoch, the temperature "
+            "and most of the recipe were chosen"
         )
     return rows
 

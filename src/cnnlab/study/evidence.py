@@ -40,6 +40,10 @@ class Look:
         first, second = ([figure_of(self.records[name][seed], figure) for seed in seeds] for name in (run, other))
         return first, second
 
+    def failed(self, run: str) -> int:
+        """How many seeds of a run learned nothing."""
+        return sum(record["evaluated_train_accuracy"] < FAILED for record in self.records[run].values())
+
 
 def figure_of(record: Record, figure: str) -> float:
     """A figure of a record. The gap compares like with like: both parts in evaluation mode, at the end."""
@@ -76,7 +80,8 @@ class Claim:
     """A claim: the runs that test it and the comparisons that decide it, all of them or any one.
 
     source: the report and the number in docs/reports.md. fails: whether a run that learned nothing is an answer too;
-    else no verdict rests on one.
+    else no verdict rests on one. early: whether each run is a part of its own, so that those that are in can refute a
+    claim of all; `parts` then gives those of the runs that the look has.
     """
 
     name: str
@@ -87,6 +92,7 @@ class Claim:
     parts: Callable[[Look], list[Part]]
     needs: Literal["all", "any"] = "all"
     fails: bool = False
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ class Finding:
     n: int  # seeds of the run that has fewest, at this look
     p: float  # corrected for looks, of the verdict that is nearer
     p_holm: float
-    closes: str  # what would close an open claim
+    side: Literal["for", "against"]  # the claim: what that p speaks for
+    closes: str  # what would close an open claim, or what a verdict did not wait for
 
     def shown(self) -> list[str]:
         """Each comparison in words; the two sides of a band are one."""
@@ -120,20 +127,30 @@ def find(
     found = []
     for claim in claims:
         look = looks[claim.name][-1] if looks[claim.name] else None
+        complete = look is not None and len(look.records) == len(claim.runs)
         p_holds, p_refuted = raw[claim.name]
         failed = _failed(look) if look and not claim.fails else ""
-        verdict: Verdict = "open" if look else "not run"
+        verdict: Verdict = "open" if complete else "not run"
         if adjusted[claim.name] < LEVEL and not failed:
             verdict = "holds" if p_holds <= p_refuted else "refuted"
         shown = parts[claim.name][-1] if look else []
         later = claim.parts(_only_later(*looks[claim.name])) if len(looks[claim.name]) > 1 else []
-        n = min(len(look.records[run]) for run in claim.runs) if look else 0
-        closes = ""
-        if verdict in ("open", "not run"):
-            reasons = [failed or _nominal(claim, shown), _missing(claim, plan, records)]
-            closes = "; ".join(reason for reason in reasons if reason)
-        found.append(Finding(claim, verdict, shown, later, n, min(raw[claim.name]), adjusted[claim.name], closes))
+        n = min(map(len, look.records.values())) if look else 0
+        found.append(
+            Finding(
+                claim, verdict, shown, later, n, min(raw[claim.name]), adjusted[claim.name],
+                "for" if p_holds <= p_refuted else "against",
+                _closes(verdict, failed or _nominal(claim, shown), _missing(claim, plan, records), complete),
+            )
+        )  # fmt: skip
     return found
+
+
+def _closes(verdict: Verdict, reason: str, missing: str, complete: bool) -> str:
+    """What is said beside a verdict: why a claim is open, and what is still to be run."""
+    if verdict in ("open", "not run"):
+        return "; ".join(each for each in (reason, missing) if each)
+    return "" if complete else f"decided without what is still {missing}"
 
 
 def planned_seeds(
@@ -159,12 +176,17 @@ def _sizes(claim: Claim, plan: Mapping[str, Planned]) -> list[dict[str, int]]:
 
 
 def _looks(claim: Claim, plan: Mapping[str, Planned], records: Mapping[str, Mapping[int, Record]]) -> list[Look]:
-    """The planned looks whose seeds are all there."""
-    return [
-        Look({run: {seed: records[run][seed] for seed in range(seeds)} for run, seeds in size.items()})
-        for size in _sizes(claim, plan)
-        if all(set(range(seeds)) <= set(records.get(run, {})) for run, seeds in size.items())
-    ]
+    """The planned looks whose seeds are all there; where a claim can be refuted early, those of any run are enough."""
+    looks = []
+    for size in _sizes(claim, plan):
+        complete = {
+            run: {seed: records[run][seed] for seed in range(seeds)}
+            for run, seeds in size.items()
+            if set(range(seeds)) <= set(records.get(run, {}))
+        }
+        if len(complete) == len(size) or (claim.early and complete):
+            looks.append(Look(complete))
+    return looks
 
 
 def _only_later(first: Look, second: Look) -> Look:
@@ -177,7 +199,7 @@ def _failed(look: Look) -> str:
     """Which runs have seeds that learned nothing, in words: a mean over them says nothing of the claim."""
     failed = []
     for run, seeds in look.records.items():
-        count = sum(record["evaluated_train_accuracy"] < FAILED for record in seeds.values())
+        count = look.failed(run)
         failed += [f"{count} of {len(seeds)} seeds of {run}"] if count else []
     return f"training stayed at chance in {' and '.join(failed)}, so no verdict rests on them" if failed else ""
 
@@ -195,19 +217,23 @@ def _p_values(claim: Claim, looks: Sequence[Sequence[Part]], planned: int) -> tu
 
 
 def _of_parts(claim: Claim, parts: Sequence[Part]) -> tuple[float, float]:
-    holds, refuted = [part.p_holds for part in parts], [part.p_refuted for part in parts]
+    missing = [1.0] * (len(claim.runs) - len(parts) if claim.early else 0)
+    holds, refuted = [part.p_holds for part in parts] + missing, [part.p_refuted for part in parts] + missing
     if claim.needs == "all":
-        return max(holds), len(parts) * min(refuted)
-    return len(parts) * min(holds), max(refuted)
+        return max(holds), len(refuted) * min(refuted)
+    return len(holds) * min(holds), max(refuted)
 
 
 def _nominal(claim: Claim, parts: Sequence[Part]) -> str:
-    """Whether the 95 % intervals that are shown would decide what the corrected p-value leaves open."""
-    holds, refuted = _of_parts(claim, parts) if parts else (1.0, 1.0)
+    """Whether the 95 % intervals shown, each by itself, would decide what the corrected p-value leaves open."""
+    if not parts:
+        return ""
+    of_holds, of_refuted = (max, min) if claim.needs == "all" else (min, max)
+    holds, refuted = of_holds(part.p_holds for part in parts), of_refuted(part.p_refuted for part in parts)
     if min(holds, refuted) >= LEVEL:
         return ""
-    side = "for" if holds <= refuted else "against"
-    return f"the 95 % interval speaks {side} the claim, the corrected p does not"
+    words = "interval speaks" if len(parts) == 1 else "intervals speak"
+    return f"the 95 % {words} {'for' if holds <= refuted else 'against'} the claim, the corrected p does not"
 
 
 def _missing(claim: Claim, plan: Mapping[str, Planned], records: Mapping[str, Mapping[int, Record]]) -> str:
@@ -215,19 +241,19 @@ def _missing(claim: Claim, plan: Mapping[str, Planned], records: Mapping[str, Ma
     unknown = [run for run in claim.runs if run not in plan]
     if unknown:
         return f"params.yaml declares no run {unknown[0]}"
-    looks = [len(_looks(claim, plan, records)), len(_sizes(claim, plan))]
-    if looks[0] == looks[1]:
-        return "every planned seed is in"
-    families: dict[tuple[str, str], int] = {}  # the rates of a run together
-    for run, seeds in _sizes(claim, plan)[looks[0]].items():
-        missing = sorted(set(range(seeds)) - set(records.get(run, {})))
-        if missing:
-            key = run.split("@")[0], _seeds_in_words(missing)
-            families[key] = families.get(key, 0) + 1
-    words = [
-        f"{seeds} of {name}{f' at {count} rates' if count > 1 else ''}" for (name, seeds), count in families.items()
-    ]
-    return f"to be run: {', '.join(words)}"
+    for size in _sizes(claim, plan):
+        families: dict[tuple[str, str], int] = {}  # the rates of a run together
+        for run, seeds in size.items():
+            missing = sorted(set(range(seeds)) - set(records.get(run, {})))
+            if missing:
+                key = run.split("@")[0], _seeds_in_words(missing)
+                families[key] = families.get(key, 0) + 1
+        words = [
+            f"{seeds} of {name}{f' at {count} rates' if count > 1 else ''}" for (name, seeds), count in families.items()
+        ]
+        if words:
+            return f"to be run: {', '.join(words)}"
+    return "every planned seed is in"
 
 
 def _seeds_in_words(seeds: Sequence[int]) -> str:
@@ -271,5 +297,6 @@ def as_values(finding: Finding) -> dict[str, Any]:
         "verdict": finding.verdict,
         "figures": finding.shown(),
         "p": finding.p_holm,
+        "side": finding.side,
         "closes": finding.closes,
     }

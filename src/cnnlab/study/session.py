@@ -1,4 +1,4 @@
-"""One session of the study: make what is planned and not yet recorded, run by run, for as long as there is time."""
+"""One call of `cnnlab study`: make what is planned and not yet recorded, run by run, for as long as there is time."""
 
 import signal
 import sys
@@ -25,7 +25,7 @@ class TimeIsUp(KeyboardInterrupt):
 def run_study(settings: Params, names: Sequence[str], device_name: str, minutes: float) -> int:
     """Make what is missing of the runs named, all of them without names; returns how many seeds are left.
 
-    Each finished seed is a record at once. A run of which a seed diverges is left for the next session: a mean over its
+    Each finished seed is a record at once. A run of which a seed diverges is left for the next call: a mean over its
     other seeds would flatter it. UserError, before any work, for an unknown run, a device that cannot train, and a
     record that is not of its run as declared.
     """

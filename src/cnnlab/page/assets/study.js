@@ -16,7 +16,7 @@ function studySection() {
   fill(
     "study",
     prose(
-      `The 14 claims of the two reports have ${claims.length} parts that can be tested. This section tests them on Fashion-MNIST, by long runs with the reports' own recipe and, for the two about speed, by a measurement. `,
+      `The 14 claims of the two reports have ${claims.length} parts that can be tested. This section tests them on Fashion-MNIST, by long runs with report B's recipe and, for the two about speed, by a measurement. `,
       "It is the same on every page: your own settings do not change it. The sections from ",
       h("a", { href: "#run" }, "“Your own run”"),
       " on show what your settings gave.",
@@ -37,12 +37,12 @@ function studySection() {
             [h("b", { class: `verdict ${claim.verdict.replace(" ", "-")}` }, claim.verdict), h("small", {}, claim.closes || "")],
             claim.figures.map((line) => h("p", {}, line)),
             claim.rule,
-            claim.figures.length ? pvalue(claim.p) : "–",
+            claim.figures.length && claim.side ? [pvalue(claim.p), h("small", {}, claim.side)] : "–",
           ],
         })),
         "wordy",
       ),
-      "A claim holds if the interval lies beyond the threshold; it is refuted if the interval lies on the other side or passes the threshold by less than a margin, half a point for differences of accuracy; otherwise it is open, and the line below says what is missing. Differences of accuracy are in percentage points, of the mean over the last five epochs, with 95 % intervals over seeds. p is corrected for all claims (Holm) and for the planned looks (Bonferroni), and decides. Speeds are one measurement each and have no p. docs/findings.md explains the rules, and which runs had been seen before they were fixed.",
+      "A claim holds if the interval lies beyond the threshold; it is refuted if the interval lies on the other side or passes the threshold by less than a margin, half a point for differences of accuracy; otherwise it is open, and the line below says what is missing. Differences of accuracy are in percentage points, of the mean over the last five epochs, with 95 % intervals over seeds. p is that for or against the claim, whichever is smaller, corrected for all claims (Holm) and for the planned looks (Bonferroni); it decides. Speeds are one measurement each and have no p. docs/findings.md explains the rules, and which runs had been seen before they were fixed.",
     ),
     made.length > 0 && studyCurves(),
     studyRuns(),
