@@ -456,7 +456,11 @@ def test_the_command_export_names_the_file_after_its_form(
     done = CliRunner().invoke(app, ["lenet", "--input", "float", "--batch", "1", "--softmax"])
     assert done.exit_code == 0, done.output
     assert Path("lenet.float.batch1.softmax.onnx").exists()
-    for wrong, match in ((["lenet", "--precision", "half"], "--precision is 'half'"), (["nin"], "is not here")):
+    for wrong, match in (
+        (["lenet", "--precision", "half"], "--precision is 'half'"),
+        (["nin"], "is not here"),
+        (["nni"], "there is no architecture 'nni'"),
+    ):
         with pytest.raises(UserError, match=match):
             raise CliRunner().invoke(app, wrong).exception or AssertionError
     with pytest.raises(UserError, match="takes exactly 1 pictures at a time"):

@@ -43,7 +43,9 @@ def export(
     from cnnlab.core.errors import UserError
     from cnnlab.export import variants
     from cnnlab.inference import Model
+    from cnnlab.models import check_name
 
+    check_name(arch)
     for option, value, allowed in (
         ("--input", input_type, get_args(variants.Input)),
         ("--precision", precision, get_args(variants.Precision)),
