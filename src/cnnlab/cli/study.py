@@ -44,7 +44,8 @@ def study(
         for run in chosen:
             typer.echo(summary(run))
     verdicts = [each.verdict for each in page.write(settings)]
-    counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in ("holds", "refuted", "open", "not run"))
+    words = {"holds": "hold", "refuted": "are refuted", "open": "are open", "not run": "are not run"}
+    counts = ", ".join(f"{verdicts.count(kind)} {word}" for kind, word in words.items())
     typer.echo(f"{artifacts.findings_path()}: {len(verdicts)} claims, of which {counts}.")
     if not findings:
         typer.echo(f"{left} seeds are left: run the command again." if left else "Every planned seed is in study/.")

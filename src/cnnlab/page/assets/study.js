@@ -23,7 +23,7 @@ function studySection() {
     ),
     prose(
       "So far: ",
-      listed(counted.map(([verdict, count]) => `${count} ${verdict}`)),
+      listed(counted.map(([verdict, count]) => `${count} ${verdict === "holds" && count > 1 ? "hold" : verdict}`)),
       `. ${made.length} of ${DATA.study.runs.length} planned runs have records.`,
     ),
     refused.length > 0 && note(h("b", {}, "Some records are left out. "), refused.join(" ")),
