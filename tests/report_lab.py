@@ -71,7 +71,13 @@ def study(used: params.Params) -> None:
             curve = {"epoch": [1.0, 2.0], "train_loss": [0.9, 0.5], "test_loss": [0.9, 0.6]}
             curve |= {"train_accuracy": [0.7, 0.8], "test_accuracy": [0.7, found]}
             figures = dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "evaluated_train_accuracy"), 0.5)
-            figures |= {"test_accuracy": found, "tail_test_accuracy": found, "epochs": 20.0, "seconds": 60.0}
+            figures |= {
+                "test_accuracy": found,
+                "tail_test_accuracy": found,
+                "epochs": 20.0,
+                "seconds": 60.0,
+                "n_train": 60_000,
+            }
             machine = {
                 "device": "a machine",
                 "precision": "float32",

@@ -334,7 +334,7 @@ def test_links_to_pictures_are_followed(tmp_path):
 def test_transparent_pictures_are_counted(tmp_path):
     fill(tmp_path, {"a": 3, "b": 3})
     Image.new("RGBA", (9, 9)).save(tmp_path / "a/000.png")
-    assert read(tmp_path).notes == ("1 transparent picture laid on white",)
+    assert read(tmp_path).notes == ("1 transparent picture laid on white or black",)
 
 
 def test_unreadable_pictures_are_all_named(tmp_path):

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from typer.testing import CliRunner
 
 from cnnlab.cli.main import app
 from cnnlab.cli.output import columns, json_line
 from cnnlab.cli.predict import Table
+from cnnlab.data.pictures import read_picture
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
 from cnnlab.inference.calibration import object_share
@@ -125,6 +126,49 @@ def test_a_frame_is_cut_off_too(images: np.ndarray):
     assert np.abs(expected.pixels.astype(int) - found.pixels).mean() < 1
 
 
+def drawn(ground: int, ink: int) -> Image.Image:
+    """A T-shirt of one grey value on a background of another."""
+    picture = Image.new("L", (300, 300), ground)
+    draw = ImageDraw.Draw(picture)
+    draw.polygon([(40, 70), (110, 40), (190, 40), (260, 70), (240, 130), (205, 115), (205, 260), (95, 260), (95, 115),
+                  (60, 130)], fill=ink)  # fmt: skip
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("ground", "ink"),
+    [(255, 0), (0, 255), (126, 0), (120, 40), (120, 90), (100, 0), (60, 0), (60, 30), (130, 160), (130, 255),
+     (140, 250), (180, 210), (220, 255), (128, 127 - 30), (127, 128 + 30)],
+)  # fmt: skip
+def test_an_object_is_seen_on_any_plain_background(model: Model, ground: int, ink: int):
+    prepared = prepare(drawn(ground, ink), SHAPE, 1.0)
+    assert prepared.inverted == (ink < ground)
+    expected = prepare(drawn(0, 255), SHAPE, 1.0).pixels > 127
+    brightest = int(prepared.pixels.max())
+    assert brightest >= 28
+    assert ((prepared.pixels > brightest / 2) == expected).mean() > 0.99
+
+
+def test_a_plain_block_is_an_object_not_a_background():
+    for ground, ink in ((0, 255), (255, 0), (90, 200)):
+        picture = Image.new("L", (200, 200), ground)
+        picture.paste(ink, (50, 30, 150, 170))
+        prepared = prepare(picture, SHAPE, 1.0)
+        assert prepared.pixels[0, 14, 14] > 60
+        assert not prepared.pixels[0, :, :2].any()
+
+
+def test_a_cut_out_is_laid_where_it_shows(tmp_path: Path):
+    for ink, inverted in ((255, False), (230, False), (0, True), (60, True)):
+        mask = drawn(0, 255)
+        picture = Image.merge("LA", (Image.new("L", mask.size, ink), mask))
+        picture.save(tmp_path / "shirt.png")
+        prepared = prepare(read_picture(tmp_path / "shirt.png"), SHAPE, 1.0)
+        assert prepared.inverted == inverted
+        assert prepared.pixels[0, 14, 14] > 180
+        assert prepared.pixels[0, 0, 0] == 0
+
+
 def test_where_the_object_lies_does_not_matter(images: np.ndarray):
     middle = prepare(enlarged(images[3], 6, Filter.NEAREST, 50, quality=95), SHAPE, 1.0)
     corner = prepare(enlarged(images[3], 6, Filter.NEAREST, (2, 98, 90, 10), quality=95), SHAPE, 1.0)
@@ -182,7 +226,7 @@ def test_a_folder_gives_a_table(here: Path, images: np.ndarray):
     assert not lines[1].endswith(" i")
     assert lines[2].startswith("clothes/below/a.jpg ")
     assert lines[2].endswith(" i")
-    assert lines[3:] == ["", "i: light background, inverted"]
+    assert lines[3:] == ["", "i: darker than its background, inverted"]
     assert "Answers from Swift for fashion_mnist (the network that ships with cnnlab)" in result.stderr
     assert "validation accuracy 0.952" in result.stderr
 

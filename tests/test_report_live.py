@@ -143,7 +143,7 @@ def png(picture: Image.Image, **options) -> bytes:
 
 
 def pictures() -> dict[str, bytes]:
-    """Ten pictures of many kinds, two of them photographs."""
+    """Pictures of many kinds, two of them photographs."""
     boot = Image.fromarray(load_sample()[1].images[0, 0])
     white = Image.eval(boot.resize((200, 200), Image.Resampling.BICUBIC), lambda value: 255 - value)
     framed = Image.new("L", (500, 300), 255)
@@ -152,6 +152,12 @@ def pictures() -> dict[str, bytes]:
     glass.paste((20, 60, 120, 255), (40, 50, 140, 200))
     drawn = Image.new("L", (280, 280), 0)
     drawn.paste(255, (100, 20, 170, 260))
+    shirt = Image.new("RGBA", (180, 240), (255, 255, 255, 0))
+    shirt.paste((240, 235, 230, 255), (40, 50, 140, 200))
+    on_grey = {
+        f"{kind} on grey": png(Image.eval(drawn, lambda value, ink=ink: ink if value else 120)) for kind, ink in
+        (("light", 200), ("dark", 30))
+    }  # fmt: skip
     china, flower = (Image.fromarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg"))
     return {
         "the right size": png(boot),
@@ -160,6 +166,8 @@ def pictures() -> dict[str, bytes]:
         "on white": png(white),
         "off the middle": png(framed),
         "transparent": png(glass),
+        "transparent around something light": png(shirt),
+        **on_grey,
         "a drawing": png(drawn),
         "a photograph": png(china),
         "a photograph over 1,024 pixels": png(flower.resize((1500, 1001), Image.Resampling.BICUBIC)),

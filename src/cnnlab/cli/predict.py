@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from cnnlab.inference.session import Model
 
 # The marks of the table's last column, and what they mean.
-LEGEND = {"i": "light background, inverted", "t": "transparent, laid on white", "?": "unlike the data"}
+LEGEND = {
+    "i": "darker than its background, inverted",
+    "t": "transparent, laid on white or black",
+    "?": "unlike the data",
+}
 LEAST_NAME = 16  # columns that a picture's name gets on the narrowest terminal
 
 

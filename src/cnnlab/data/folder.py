@@ -21,7 +21,7 @@ HALVES = ("train", "test")
 LEAST = {"": 3, "train": 2, "test": 1}  # pictures a class: one to train, one to validate and one to test on
 NAMED = 10  # unreadable pictures that an error names
 NOTES = {  # what read_picture tells under `info`: a note on the number of such pictures
-    "transparent": "{} transparent picture{} laid on white",
+    "transparent": "{} transparent picture{} laid on white or black",
     "shallow": "{} picture{} of 16 or 32 bits without a value over 255, taken as 8 bits",
 }
 

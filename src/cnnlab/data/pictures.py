@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageStat, PngImagePlugin, UnidentifiedImageError
 
 from cnnlab.core.errors import UserError
 from cnnlab.core.text import printable
@@ -27,6 +27,7 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 64_000_000  # that are decoded
 COSTLY = ("WEBP", "JPEG2000", "AVIF")  # formats whose decoders take much more memory: half the pixels
 MAX_BYTES = 400_000_000
+LIGHT = 127.5  # mean grey value of the pixels that show: a lighter cut-out would vanish on white
 BLOCK = 2**20  # 16-bit pixels converted at a time
 TIFF = (b"II*\0", b"MM\0*")  # the first bytes
 END_OF_JPEG = b"\xff\xd9"
@@ -51,11 +52,11 @@ def read_picture(source: str | Path | BinaryIO) -> Image.Image:
     """Read a picture from a path or a binary file, as 8-bit grey (L) or colour (RGB).
 
     The first frame is taken and turned upright as EXIF says. 16 bits are scaled to 8 (65,535 becomes 255); where no
-    value is over 255, the values are taken as they are, and `info["shallow"]` is True. Transparency is laid on white,
-    and `info["transparent"]` is True. Raises PictureError for a file that is missing, empty, cut off, damaged or no
-    picture, and for one over 400 MB or 64 million pixels (half that in WebP, JPEG 2000 or AVIF, whose decoders take
-    more memory). A JPEG may have four times as many, as cameras of 108 and 200 megapixels make them: its decoder then
-    halves both sides.
+    value is over 255, the values are taken as they are, and `info["shallow"]` is True. A transparent picture is laid on
+    white, or on black where what shows is light, and `info["transparent"]` is True. Raises PictureError for a file that
+    is missing, empty, cut off, damaged or no picture, and for one over 400 MB or 64 million pixels (half that in WebP,
+    JPEG 2000 or AVIF, whose decoders take more memory). A JPEG may have four times as many, as cameras of 108 and 200
+    megapixels make them: its decoder then halves both sides.
     """
     named = source if isinstance(source, str | Path) else getattr(source, "name", "the picture")
     try:
@@ -164,9 +165,11 @@ def _plain(image: Image.Image) -> tuple[Image.Image, dict[str, bool]]:
     if image.mode != layered:
         image = image.convert(layered)
     alpha = image.getchannel("A")
-    white = Image.new(target, image.size, "white")
-    white.paste(image, mask=alpha)
-    return white, _notes(transparent=alpha.getextrema() != (255, 255))
+    shows = alpha.getextrema()[1] > 0
+    light = shows and ImageStat.Stat(image.convert("L"), mask=alpha).mean[0] > LIGHT
+    ground = Image.new(target, image.size, "black" if light else "white")
+    ground.paste(image, mask=alpha)
+    return ground, _notes(transparent=alpha.getextrema() != (255, 255))
 
 
 def _notes(*, transparent: bool = False, shallow: bool = False) -> dict[str, bool]:

@@ -29,10 +29,10 @@ def prepare(picture: Image.Image, shape: tuple[int, int, int], share: float | No
     """Bring a picture (mode L or RGB) to `shape` (channels, size, size), one channel being grey and three colour.
 
     For data that lie light on a dark, plain background `share` says how much of the side the object takes (the file's
-    metadata hold it as object_share): a picture on a light background is then inverted (unless `invert` is False), its
-    plain border is cut off, and the object is laid in the middle of a dark square in the data's proportion. For other
-    data `share` is None: the middle square is scaled, as the training pictures were. A picture of the right size is
-    never scaled or cut.
+    metadata hold it as object_share): a picture of something darker than its background is then inverted (unless
+    `invert` is False), its plain border is cut off, and the object is laid in the middle of a dark square in the data's
+    proportion. For other data `share` is None: the middle square is scaled, as the training pictures were. A picture of
+    the right size is never scaled or cut, and inverted where its border is light.
     """
     channels, size, _ = shape
     if share is None:
@@ -42,15 +42,21 @@ def prepare(picture: Image.Image, shape: tuple[int, int, int], share: float | No
     if max(picture.size) > MAX_SIDE:
         picture = picture.reduce(-(-max(picture.size) // MAX_SIDE))
     grey = _grey(picture)
-    box, background = ((0, 0, size, size), float(_border(grey).mean())) if exact else _object(grey)
-    inverted = invert and background > LIGHT
+    if exact:
+        background = float(_border(grey).mean())
+        box, darker = (0, 0, size, size), background > LIGHT
+    else:
+        box, background, darker = _object(grey)
+    inverted = invert and darker
     if inverted:
         picture, background = ImageOps.invert(picture), 255 - background
     if exact:
         values = np.asarray(picture, np.uint8)
     else:
-        values = _levelled(_on_grid(picture, box, size, share, background), background)
-    return Prepared(np.ascontiguousarray(values.reshape(size, size, channels).transpose(2, 0, 1)), inverted)
+        values = _on_grid(picture, box, size, share, background)
+        values = values.round() if darker and not inverted else _levelled(values, background)
+    pixels = values.clip(0, 255).astype(np.uint8).reshape(size, size, channels)
+    return Prepared(np.ascontiguousarray(pixels.transpose(2, 0, 1)), inverted)
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
@@ -64,30 +70,31 @@ def _border(grey: np.ndarray) -> np.ndarray:
     return np.concatenate([part.ravel() for part in parts])
 
 
-def _object(grey: np.ndarray) -> tuple[Box, float]:
-    """The box of the object in [h, w], and the grey value of its background.
+def _object(grey: np.ndarray) -> tuple[Box, float, bool]:
+    """The box of the object in [h, w], the grey value of its background, and whether the object is the darker one.
 
     A plain border is cut off, and where another plain one lies inside (a frame), that too. A picture with nothing but
-    background is taken whole.
+    background is taken whole. Where no border is plain, a light one is taken to have a darker object on it.
     """
     height, width = grey.shape
     box: Box = (0, 0, width, height)
     background = float(_border(grey).mean())
+    darker = background > LIGHT
     for _ in range(3):
         part = grey[box[1] : box[3], box[0] : box[2]]
         border = _border(part)
         middle = float(np.median(border))
         if (np.abs(border - middle) <= TOLERANCE).mean() < EVEN:
             break
-        background = middle
         differs = np.abs(part - middle) > TOLERANCE
         least = SPECK * max(part.shape)
         rows, columns = (np.flatnonzero(differs.sum(axis=axis) > least) for axis in (1, 0))
         if not len(rows) or not len(columns):
             break
+        background, darker = middle, bool((part[differs] - middle).sum() < 0)
         left, top = box[:2]
         box = (left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1)
-    return box, background
+    return box, background, darker
 
 
 def _on_grid(picture: Image.Image, box: Box, size: int, share: float, background: float) -> np.ndarray:
@@ -125,7 +132,5 @@ def _sampled(canvas: Image.Image, box: tuple[float, float, float, float], size: 
 
 
 def _levelled(values: np.ndarray, background: float) -> np.ndarray:
-    """uint8 with a dark background brought to black, as the data has it; a light one (not inverted) is left."""
-    if background <= LIGHT:
-        values = (values - background) * (255 / (255 - background))
-    return values.round().clip(0, 255).astype(np.uint8)
+    """The background brought to black, as the data has it, and white left white."""
+    return ((values - background) * (255 / (255 - background))).round()

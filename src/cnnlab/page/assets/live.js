@@ -185,7 +185,7 @@ function answerView({ class_names: names }) {
     const remarks = [
       unlike && "Unlike the data: do not trust this answer.",
       inverted && "Light background, inverted.",
-      transparent && "Transparent parts, laid on white.",
+      transparent && "Transparent parts, laid on white or black.",
     ].filter(Boolean);
     const text = [`${names[top]}, ${percent(probabilities[top], 0)}.`, ...remarks].join(" ");
     // Updated only when it changes: a screen reader would repeat it.

@@ -20,15 +20,23 @@ function even(value) {
 
 const luma = (r, g, b) => (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16; // ITU-R 601-2, as Pillow computes it
 
-function onWhite(value, alpha) {
-  const sum = value * alpha + 255 * (255 - alpha) + 128;
+function laidOn(ground, value, alpha) {
+  const sum = value * alpha + ground * (255 - alpha) + 128;
   return ((sum >> 8) + sum) >> 8;
 }
 
-/** RGBA laid on white, in grey (1 band) or in colour (3). */
+/** RGBA laid on white, or on black where what shows is light, in grey (1 band) or in colour (3). */
 function flatten(rgba, width, height, bands) {
   const made = picture(width, height, bands);
-  let transparent = false;
+  let transparent = false,
+    sum = 0,
+    shown = 0;
+  for (let from = 0; from < 4 * width * height; from += 4)
+    if (rgba[from + 3] > 0) {
+      sum += luma(rgba[from], rgba[from + 1], rgba[from + 2]);
+      shown++;
+    }
+  const ground = shown && sum / shown > LIGHT ? 0 : 255;
   for (let i = 0, from = 0; i < width * height; i++, from += 4) {
     const alpha = rgba[from + 3];
     let r = rgba[from],
@@ -36,9 +44,9 @@ function flatten(rgba, width, height, bands) {
       b = rgba[from + 2];
     if (alpha < 255) {
       transparent = true;
-      r = onWhite(r, alpha);
-      g = onWhite(g, alpha);
-      b = onWhite(b, alpha);
+      r = laidOn(ground, r, alpha);
+      g = laidOn(ground, g, alpha);
+      b = laidOn(ground, b, alpha);
     }
     if (bands === 1) made.data[i] = luma(r, g, b);
     else {
@@ -157,16 +165,17 @@ function median(values) {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** Where the object lies, and the grey value of its background. */
+/** Where the object lies, the grey value of its background, and whether the object is the darker one. */
 function locate(image) {
   let box = [0, 0, image.width, image.height],
-    background = mean(border(image, box));
+    background = mean(border(image, box)),
+    darker = background > LIGHT;
   for (let round = 0; round < 3; round++) {
     const [left, top, right, bottom] = box,
       values = border(image, box),
       middle = median(values);
     if (values.filter((v) => Math.abs(v - middle) <= TOLERANCE).length / values.length < EVEN) break;
-    background = middle;
+    let sum = 0;
     const least = SPECK * Math.max(right - left, bottom - top),
       rows = new Int32Array(bottom - top),
       columns = new Int32Array(right - left);
@@ -175,14 +184,17 @@ function locate(image) {
         if (Math.abs(image.data[y * image.width + x] - middle) > TOLERANCE) {
           rows[y - top]++;
           columns[x - left]++;
+          sum += image.data[y * image.width + x] - middle;
         }
     const within = (counts) => [counts.findIndex((n) => n > least), counts.findLastIndex((n) => n > least)];
     const [firstRow, lastRow] = within(rows),
       [firstColumn, lastColumn] = within(columns);
     if (firstRow < 0 || firstColumn < 0) break;
+    background = middle;
+    darker = sum < 0;
     box = [left + firstColumn, top + firstRow, left + lastColumn + 1, top + lastRow + 1];
   }
-  return { box, background };
+  return { box, background, darker };
 }
 
 /** The object in `box` laid on size × size cells, its longer side `share` of the whole; the sharper of two positions. */
@@ -254,8 +266,10 @@ function prepare(rgba, width, height, [channels, size], share) {
   if (Math.max(width, height) > MAX_SIDE) image = reduce(flat, Math.ceil(Math.max(width, height) / MAX_SIDE));
   const shades = grey(image),
     whole = [0, 0, image.width, image.height];
-  let { box, background } = exact ? { box: whole, background: mean(border(shades, whole)) } : locate(shades);
-  const inverted = background > LIGHT;
+  const around = mean(border(shades, whole));
+  let { box, background, darker: inverted } = exact
+    ? { box: whole, background: around, darker: around > LIGHT }
+    : locate(shades);
   if (inverted) {
     image = { ...image, data: image.data.map((v) => 255 - v) };
     background = 255 - background;
