@@ -76,3 +76,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==//p' constraints.txt)"
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --editable ".[test]"
 	@touch $@
+	@echo "Ready. In each terminal: . $(VENV)/bin/activate; then, for example, cnnlab predict PICTURE."

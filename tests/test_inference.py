@@ -110,8 +110,10 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, cut: int):
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="is not here: run `dvc repro` in"):
+    with pytest.raises(UserError, match=r"none\.onnx is not here\.$"):
         Model.load(tmp_path / "none.onnx")
+    with pytest.raises(UserError, match="is not here: run `dvc repro` in"):
+        Model.load("models/none.onnx")
     with pytest.raises(UserError, match="could not be read"):
         Model.load(tmp_path)
     (tmp_path / "text.onnx").write_text("these are words\n")

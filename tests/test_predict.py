@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from cnnlab.cli.main import app
 from cnnlab.cli.output import columns, json_line
 from cnnlab.cli.predict import Table
+from cnnlab.core.errors import UserError
 from cnnlab.data.pictures import read_picture
 from cnnlab.data.sample import load_sample
 from cnnlab.inference import Model
@@ -264,6 +265,30 @@ def test_standard_input_is_one_picture(here: Path, images: np.ndarray):
     assert "standard input: is empty" in empty.stderr
 
 
+def test_a_picture_without_an_object_is_told(here: Path):
+    Image.new("L", (90, 60), 200).save(here / "wall.png")
+    drawn(120, 60).save(here / "shirt.png")
+    done = run("wall.png", "shirt.png", "--json")
+    assert [json.loads(line)["blank"] for line in done.stdout.splitlines()] == [True, False]
+    assert "b: blank: no object was found" in run("wall.png").stdout
+
+
+def test_no_command_writes_over_its_own_input(here: Path):
+    drawn(255, 0).save(here / "shirt.png")
+    before = (here / "shirt.png").read_bytes()
+    (here / "link.png").symlink_to("shirt.png")
+    for named in ("shirt.png", "./shirt.png", "link.png"):
+        done = CliRunner().invoke(app, ["explain", "shirt.png", "-o", named])
+        assert isinstance(done.exception, UserError), done.output
+        assert "is one of the pictures: name another file to write" in str(done.exception)
+    assert (here / "shirt.png").read_bytes() == before
+
+
+def test_a_picture_that_is_blank_has_no_reddest_spot(here: Path):
+    Image.new("L", (90, 60), 255).save(here / "wall.png")
+    assert "no part that is covered makes it less likely" in CliRunner().invoke(app, ["explain", "wall.png"]).stdout
+
+
 def test_no_invert_leaves_the_picture(here: Path, images: np.ndarray):
     Image.fromarray(255 - images[0, 0]).save(here / "a.png")
     inverted, left = (json.loads(run("--json", "a.png", *flags).stdout) for flags in ((), ("--no-invert",)))
@@ -361,7 +386,7 @@ def test_names_cannot_command_the_terminal(here: Path, images: np.ndarray):
 
 
 def answer(name: str, **marks: bool) -> Answer:
-    notes = {"inverted": False, "transparent": False, "unlike_data": False} | marks
+    notes = {"inverted": False, "transparent": False, "unlike_data": False, "blank": False} | marks
     return Answer(name, ("Sandal", "Ankle boot"), (0.9, 0.1), **notes)
 
 

@@ -96,9 +96,9 @@ def test_the_page_is_served(port):
         ("POST", "/predict?top=0", picture(), {}, 400, "top must be a whole number"),
         ("POST", "/predict?top=x", picture(), {}, 400, "top must be a whole number"),
         ("POST", "/predict", picture(), {"Content_Type": "multipart/form-data; boundary=x"}, 415, "not a form"),
-        ("GET", "/predict", None, {}, 405, "Method Not Allowed"),
-        ("GET", "/etc/passwd", None, {}, 404, "Not Found"),
-        ("GET", "/../params.yaml", None, {}, 404, "Not Found"),
+        ("GET", "/predict", None, {}, 405, "GET / and POST /predict"),
+        ("GET", "/etc/passwd", None, {}, 404, "GET / and POST /predict"),
+        ("GET", "/../params.yaml", None, {}, 404, "GET / and POST /predict"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(port, method, path, body, headers, status, sentence):

@@ -7,6 +7,8 @@ import typer
 
 from cnnlab.cli.arguments import ModelFile, NoInvert
 
+LEAST_EFFECT = 0.005  # nats: less is written as 0.00
+
 
 def explain(
     picture: Annotated[str, typer.Argument(help="A file, or - for a picture on standard input.", metavar="PICTURE")],
@@ -31,13 +33,14 @@ def explain(
     check_png(output)
     network = open_model(model)
     label = class_index(network.class_names, class_name) if class_name else None
-    found = read_inputs(network.meta, [picture], invert=not no_invert)
+    found = read_inputs(network.meta, [picture], output, invert=not no_invert)
     if len(found.images) > 1:
         raise UserError(f"{picture} names {len(found.images)} pictures: explain one at a time.")
     answer = explained(network, found.images[0], label)
     name = network.class_names[answer.label]
     write_figure(output, heat_map(found.images[0], answer.heat, f"{name} {answer.probability:.3f}"))
-    print(
-        f"{printable(str(output))}: what {name} ({answer.probability:.3f}) rests on; covering the reddest spot lowers "
-        f"its log-probability by {max(0.0, answer.heat.max()):.2f} nats."
-    )
+    most = answer.heat.max()
+    effect = f"covering the reddest spot lowers its log-probability by {most:.2f} nats"
+    if most < LEAST_EFFECT:
+        effect = "no part that is covered makes it less likely"
+    print(f"{printable(str(output))}: what {name} ({answer.probability:.3f}) rests on; {effect}.")

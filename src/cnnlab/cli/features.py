@@ -33,7 +33,7 @@ def features(
     path = model or artifacts.onnx_path(artifacts.DEFAULT_NETWORK, "features")
     network = Model.load(path)
     shape = tap_shape(network, layer, str(path))
-    found = read_inputs(network.meta, pictures, invert=not no_invert)
+    found = read_inputs(network.meta, pictures, output, invert=not no_invert)
     batches = (part[layer] for part in network.outputs(found.images, [layer], batch))
     export(output, found.names, batches, layer, shape)
     count = f"{len(found.names)} picture{'s' if len(found.names) > 1 else ''}"

@@ -28,7 +28,7 @@ def interpolate(
 
     encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
-    found = read_inputs(encoder.meta, [first, second], invert=not no_invert)
+    found = read_inputs(encoder.meta, [first, second], grid, invert=not no_invert)
     if found.failed:
         raise typer.Exit(1)
     if len(found.names) != 2:

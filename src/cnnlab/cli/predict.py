@@ -16,6 +16,7 @@ LEGEND = {
     "i": "darker than its background, inverted",
     "t": "transparent, laid on white or black",
     "?": "unlike the data",
+    "b": "blank: no object was found, so the answer means nothing",
 }
 LEAST_NAME = 16  # columns that a picture's name gets on the narrowest terminal
 
@@ -99,6 +100,7 @@ def to_json(answer: "Answer") -> str:
         "inverted": answer.inverted,
         "transparent": answer.transparent,
         "unlike_data": answer.unlike_data,
+        "blank": answer.blank,
     }
     return json_line(values)
 
@@ -140,7 +142,7 @@ class Table:
     def _cells(self, answer: "Answer") -> list[str]:
         from cnnlab.core.text import printable
 
-        holds = zip(LEGEND, (answer.inverted, answer.transparent, answer.unlike_data), strict=True)
+        holds = zip(LEGEND, (answer.inverted, answer.transparent, answer.unlike_data, answer.blank), strict=True)
         marks = [mark for mark, is_so in holds if is_so]
         self.marks.update(marks)
         ranked = zip(answer.classes, answer.probabilities, strict=True)

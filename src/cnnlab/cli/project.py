@@ -48,7 +48,7 @@ def project(
     arch = arch or artifacts.DEFAULT_NETWORK
     stored = open_map(artifacts.features_dir(arch), artifacts.embedding_dir(arch, method), layer, method)
     network = Model.load(artifacts.onnx_path(arch, "features"))
-    found = read_inputs(network.meta, pictures, invert=not no_invert)
+    found = read_inputs(network.meta, pictures, output, invert=not no_invert)
     parts = [part[stored.layer] for part in network.outputs(found.images, [stored.layer])]
     placed = stored.place(np.concatenate([part.reshape(len(part), -1) for part in parts]), near)
     for name, place in zip(found.names, placed, strict=True):

@@ -28,7 +28,7 @@ def reconstruct(
 
     encoder = Encoder.load(artifacts.onnx_path("vae_encoder"))
     decoder = Decoder.load(artifacts.onnx_path("vae_decoder"))
-    found = read_inputs(encoder.meta, pictures, invert=not no_invert)
+    found = read_inputs(encoder.meta, pictures, grid, invert=not no_invert)
     mean, logvar = encoder.codes(found.images)
     rebuilt = decoder.images(mean)
     noise = np.random.default_rng(0).standard_normal(mean.shape, dtype=np.float32)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from cnnlab.inference.session import Model, available_cores
 
 PATIENCE = 10.0  # seconds in which a request's body must have come
 MOST_WAITING = 256  # pictures that wait for an answer
+ROUTES = "the server answers GET / and POST /predict, and nothing else."
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def application(model: Model, page: bytes | None, limits: Limits) -> Starlette:
 def _answer(model: Model, body: bytes, top: int) -> str:
     (result,) = predict(model, [body], top=top)
     if isinstance(result, PictureError):
-        raise HTTPException(400, f"the picture {result.reason}.")
+        raise HTTPException(400, f"what was sent {result.reason}.")
     return to_json(result)
 
 
@@ -125,7 +127,8 @@ async def _body(request: Request, most: int) -> bytes:
 
 def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    known = error.detail != HTTPStatus(error.status_code).phrase  # the framework's own say only that
+    return JSONResponse({"error": error.detail if known else ROUTES}, error.status_code, error.headers)
 
 
 def _fail(request: Request, error: Exception) -> Response:

@@ -165,7 +165,7 @@ def _plain(image: Image.Image) -> tuple[Image.Image, dict[str, bool]]:
     if image.mode != layered:
         image = image.convert(layered)
     alpha = image.getchannel("A")
-    shows = alpha.getextrema()[1] > 0
+    shows = alpha.getbbox() is not None
     light = shows and ImageStat.Stat(image.convert("L"), mask=alpha).mean[0] > LIGHT
     ground = Image.new(target, image.size, "black" if light else "white")
     ground.paste(image, mask=alpha)

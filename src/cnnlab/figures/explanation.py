@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from cnnlab.figures.style import INK, as_rgb, new_figure, plain
 
 SIDE = 3.2  # inches of a panel
+LEAST_SCALE = 0.5  # nats at the deepest colour, at least: an answer that rests on nothing in particular stays pale
 COLOURS = "RdBu_r"  # red: the answer rests on it; blue: it speaks against
 
 
@@ -16,7 +17,7 @@ def heat_map(pixels: np.ndarray, heat: np.ndarray, answer: str) -> Figure:
     figure.subplots_adjust(left=0.02, right=0.88, bottom=0.03, top=0.86, wspace=0.06)
     plain(left).imshow(as_rgb(pixels), interpolation="nearest")
     left.set_title("what the network sees", fontsize=9, color=INK)
-    largest = max(float(np.abs(heat).max()), 1e-9)
+    largest = max(float(np.abs(heat).max()), LEAST_SCALE)
     drawn = plain(right).imshow(heat, cmap=COLOURS, vmin=-largest, vmax=largest, interpolation="nearest")
     right.imshow(as_rgb(pixels), interpolation="nearest", alpha=0.25)
     right.set_title(f"what “{answer}” rests on", fontsize=9, color=INK)

@@ -18,7 +18,8 @@ from cnnlab.inference.sources import read_source, source_name
 class Answer:
     """What the network says of one picture: the likeliest classes first, with calibrated probabilities.
 
-    `picture` is the file's own name, to open it by; `printable` makes it safe for a terminal.
+    `picture` is the file's own name, to open it by; `printable` makes it safe for a terminal. `blank`: the network saw
+    a single colour, so that its answer means nothing.
     """
 
     picture: str
@@ -27,6 +28,7 @@ class Answer:
     inverted: bool
     transparent: bool
     unlike_data: bool
+    blank: bool
 
 
 def predict(
@@ -65,7 +67,8 @@ def _predict_batch(
     for row, (place, name, inverted, transparent) in enumerate(read):
         classes = tuple(model.class_names[index] for index in order[row])
         chances = tuple(float(probabilities[row, index]) for index in order[row])
-        results[place] = Answer(name, classes, chances, inverted, transparent, bool(novel[row]))
+        blank = bool(images[row].min() == images[row].max())
+        results[place] = Answer(name, classes, chances, inverted, transparent, bool(novel[row]), blank)
     yield from (result for result in results if result is not None)
 
 

@@ -66,7 +66,8 @@ def open_session(path: str | Path, threads: int | None = None) -> ort.InferenceS
             raise UserError(f"{path} is too large to be an ONNX model in one file.")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} is not here: run `dvc repro` in the project's root folder.") from None
+        advice = ": run `dvc repro` in the project's root folder" if path.parent == Path("models") else ""
+        raise UserError(f"{path} is not here{advice}.") from None
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror or error}.") from None
     return session_of(data, str(path), threads)
