@@ -27,7 +27,7 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 64_000_000  # that are decoded
 COSTLY = ("WEBP", "JPEG2000", "AVIF")  # formats whose decoders take much more memory: half the pixels
 MAX_BYTES = 400_000_000
-LIGHT = 127.5  # mean grey value of the pixels that show: a lighter cut-out would vanish on white
+LIGHT = 127.5  # grey value: what is lighter counts as light, and a light cut-out would vanish on white
 BLOCK = 2**20  # 16-bit pixels converted at a time
 TIFF = (b"II*\0", b"MM\0*")  # the first bytes
 END_OF_JPEG = b"\xff\xd9"
@@ -165,11 +165,12 @@ def _plain(image: Image.Image) -> tuple[Image.Image, dict[str, bool]]:
     if image.mode != layered:
         image = image.convert(layered)
     alpha = image.getchannel("A")
-    shows = alpha.getbbox() is not None
+    transparent = alpha.getextrema() != (255, 255)
+    shows = transparent and alpha.getbbox() is not None
     light = shows and ImageStat.Stat(image.convert("L"), mask=alpha).mean[0] > LIGHT
     ground = Image.new(target, image.size, "black" if light else "white")
     ground.paste(image, mask=alpha)
-    return ground, _notes(transparent=alpha.getextrema() != (255, 255))
+    return ground, _notes(transparent=transparent)
 
 
 def _notes(*, transparent: bool = False, shallow: bool = False) -> dict[str, bool]:

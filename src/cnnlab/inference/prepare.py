@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from cnnlab.data.pictures import to_pixels
+from cnnlab.data.pictures import LIGHT, to_pixels
 
-LIGHT = 127.5  # grey value: lighter backgrounds count as light
 TOLERANCE = 24  # grey values by which the object differs from its background; JPEG's ringing stays below
 SPECK = 0.01  # share of the longer side that a row or column must differ in to belong to the object
+BORDERS = 3  # plain borders that are cut off at most: the background's own, and frames around it
 EVEN = 0.98  # share of a border within the tolerance that makes it a plain background
 MAX_SIDE = 1024  # pixels: larger pictures are averaged down first, so that later steps are fast
 CELL = 3  # samples a side for each pixel of the result, of which the middle one is taken
@@ -42,11 +42,7 @@ def prepare(picture: Image.Image, shape: tuple[int, int, int], share: float | No
     if max(picture.size) > MAX_SIDE:
         picture = picture.reduce(-(-max(picture.size) // MAX_SIDE))
     grey = _grey(picture)
-    if exact:
-        background = float(_border(grey).mean())
-        box, darker = (0, 0, size, size), background > LIGHT
-    else:
-        box, background, darker = _object(grey)
+    box, background, darker = _object(grey, 0 if exact else BORDERS)
     inverted = invert and darker
     if inverted:
         picture, background = ImageOps.invert(picture), 255 - background
@@ -54,8 +50,9 @@ def prepare(picture: Image.Image, shape: tuple[int, int, int], share: float | No
         values = np.asarray(picture, np.uint8)
     else:
         values = _on_grid(picture, box, size, share, background)
-        values = values.round() if darker and not inverted else _levelled(values, background)
-    pixels = values.clip(0, 255).astype(np.uint8).reshape(size, size, channels)
+        if inverted == darker:  # the object is the lighter one: black around it, as in the data, and white left white
+            values = (values - background) * (255 / (255 - background))
+    pixels = values.round().clip(0, 255).astype(np.uint8).reshape(size, size, channels)
     return Prepared(np.ascontiguousarray(pixels.transpose(2, 0, 1)), inverted)
 
 
@@ -70,17 +67,18 @@ def _border(grey: np.ndarray) -> np.ndarray:
     return np.concatenate([part.ravel() for part in parts])
 
 
-def _object(grey: np.ndarray) -> tuple[Box, float, bool]:
+def _object(grey: np.ndarray, borders: int) -> tuple[Box, float, bool]:
     """The box of the object in [h, w], the grey value of its background, and whether the object is the darker one.
 
-    A plain border is cut off, and where another plain one lies inside (a frame), that too. A picture with nothing but
-    background is taken whole. Where no border is plain, a light one is taken to have a darker object on it.
+    A plain border is cut off, and where another plain one lies inside (a frame), that too, up to so many `borders`. A
+    picture with nothing but background is taken whole. Where no border is plain or none is looked for, a light one is
+    taken to have a darker object on it.
     """
     height, width = grey.shape
     box: Box = (0, 0, width, height)
     background = float(_border(grey).mean())
     darker = background > LIGHT
-    for _ in range(3):
+    for _ in range(borders):
         part = grey[box[1] : box[3], box[0] : box[2]]
         border = _border(part)
         middle = float(np.median(border))
@@ -129,8 +127,3 @@ def _sampled(canvas: Image.Image, box: tuple[float, float, float, float], size: 
         return np.asarray(canvas.resize((size, size), Image.Resampling.LANCZOS, box=box), np.float32)
     fine = np.asarray(canvas.resize((size * CELL, size * CELL), Image.Resampling.BOX, box=box), np.float32)
     return fine[CELL // 2 :: CELL, CELL // 2 :: CELL]
-
-
-def _levelled(values: np.ndarray, background: float) -> np.ndarray:
-    """The background brought to black, as the data has it, and white left white."""
-    return ((values - background) * (255 / (255 - background))).round()

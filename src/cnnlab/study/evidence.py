@@ -18,6 +18,7 @@ from cnnlab.study.plan import Planned
 from cnnlab.study.records import Record
 
 Verdict = Literal["holds", "refuted", "open", "not run"]
+Side = Literal["for", "against"]
 LEVEL = 0.05
 MARGIN = 0.005  # of accuracy: half a point is too small to matter
 NO_REFUTATION = -math.inf  # the margin of an estimate that is only known to be at least so large
@@ -106,7 +107,7 @@ class Finding:
     n: int  # seeds of the run that has fewest, at this look
     p: float  # corrected for looks, of the verdict that is nearer
     p_holm: float
-    side: Literal["for", "against"]  # the claim: what that p speaks for
+    side: Side  # the claim: what that p speaks for
     closes: str  # what would close an open claim, or what a verdict did not wait for
 
     def shown(self) -> list[str]:
@@ -131,15 +132,15 @@ def find(
         p_holds, p_refuted = raw[claim.name]
         failed = _failed(look) if look and not claim.fails else ""
         verdict: Verdict = "open" if complete else "not run"
+        side: Side = "for" if p_holds <= p_refuted else "against"
         if adjusted[claim.name] < LEVEL and not failed:
-            verdict = "holds" if p_holds <= p_refuted else "refuted"
+            verdict = "holds" if side == "for" else "refuted"
         shown = parts[claim.name][-1] if look else []
         later = claim.parts(_only_later(*looks[claim.name])) if len(looks[claim.name]) > 1 else []
         n = min(map(len, look.records.values())) if look else 0
         found.append(
             Finding(
-                claim, verdict, shown, later, n, min(raw[claim.name]), adjusted[claim.name],
-                "for" if p_holds <= p_refuted else "against",
+                claim, verdict, shown, later, n, min(raw[claim.name]), adjusted[claim.name], side,
                 _closes(verdict, failed or _nominal(claim, shown), _missing(claim, plan, records), complete),
             )
         )  # fmt: skip

@@ -255,9 +255,9 @@ look, its figures are given for those seeds alone too.
 
 The rules were changed twice since, and the changes are in Git. When the first five seeds of nine of LeNet's runs and
 some rates were in, and none of MyNet's: Bonferroni instead of Pocock for the looks; a verdict of the first look stays;
-no verdict from runs that learned nothing; 5 seeds instead of 3 for the rates, and a second look for MyNet. When all but
-NiN's runs and two of GoogLeNet's were in: that all networks converge can be refuted early, and the ratios of MyNet's
-epochs are compared by Welch's test, as this page said before, and not by pairs.
+no verdict from runs that learned nothing; 5 seeds instead of 3 for the rates, and a second look for MyNet. When every
+claim but those about NiN and GoogLeNet had had its first look: that all networks converge can be refuted early, and the
+ratios of MyNet's epochs are compared by Welch's test, as this page said before, and not by pairs.
 
 Machines of the records:
 

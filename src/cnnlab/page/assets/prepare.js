@@ -2,9 +2,10 @@
 // step by step, with Pillow's own arithmetic. Runs in the worker. Pictures are {width, height, bands, data}: `bands`
 // values a pixel, 8 bits each.
 
-const LIGHT = 127.5, // grey value: a background that is lighter is a light one
+const LIGHT = 127.5, // grey value: what is lighter counts as light
   TOLERANCE = 24, // grey values by which the object differs from its background
   SPECK = 0.01, // share of the longer side that a row or column must differ in to belong to the object
+  BORDERS = 3, // plain borders that are cut off at most: the background's own, and frames around it
   EVEN = 0.98, // share of a border within the tolerance that makes it a plain background
   MAX_SIDE = 1024, // pixels: a larger picture is averaged down first
   CELL = 3; // samples a side for each pixel of the result
@@ -25,25 +26,29 @@ function laidOn(ground, value, alpha) {
   return ((sum >> 8) + sum) >> 8;
 }
 
-/** RGBA laid on white, or on black where what shows is light, in grey (1 band) or in colour (3). */
-function flatten(rgba, width, height, bands) {
-  const made = picture(width, height, bands);
-  let transparent = false,
-    sum = 0,
+/** What a transparent picture is laid on: black where what shows is light, else white. */
+function groundFor(rgba) {
+  let sum = 0,
     shown = 0;
-  for (let from = 0; from < 4 * width * height; from += 4)
+  for (let from = 0; from < rgba.length; from += 4)
     if (rgba[from + 3] > 0) {
       sum += luma(rgba[from], rgba[from + 1], rgba[from + 2]);
       shown++;
     }
-  const ground = shown && sum / shown > LIGHT ? 0 : 255;
+  return shown && sum / shown > LIGHT ? 0 : 255;
+}
+
+/** RGBA laid on white, or on black where what shows is light, in grey (1 band) or in colour (3). */
+function flatten(rgba, width, height, bands) {
+  const made = picture(width, height, bands);
+  let ground = null;
   for (let i = 0, from = 0; i < width * height; i++, from += 4) {
     const alpha = rgba[from + 3];
     let r = rgba[from],
       g = rgba[from + 1],
       b = rgba[from + 2];
     if (alpha < 255) {
-      transparent = true;
+      ground ??= groundFor(rgba);
       r = laidOn(ground, r, alpha);
       g = laidOn(ground, g, alpha);
       b = laidOn(ground, b, alpha);
@@ -55,7 +60,7 @@ function flatten(rgba, width, height, bands) {
       made.data[3 * i + 2] = b;
     }
   }
-  return { ...made, transparent };
+  return { ...made, transparent: ground !== null };
 }
 
 function grey(from) {
@@ -166,11 +171,11 @@ function median(values) {
 }
 
 /** Where the object lies, the grey value of its background, and whether the object is the darker one. */
-function locate(image) {
+function locate(image, borders) {
   let box = [0, 0, image.width, image.height],
     background = mean(border(image, box)),
     darker = background > LIGHT;
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < borders; round++) {
     const [left, top, right, bottom] = box,
       values = border(image, box),
       middle = median(values);
@@ -264,12 +269,7 @@ function prepare(rgba, width, height, [channels, size], share) {
   const exact = width === size && height === size;
   let image = flat;
   if (Math.max(width, height) > MAX_SIDE) image = reduce(flat, Math.ceil(Math.max(width, height) / MAX_SIDE));
-  const shades = grey(image),
-    whole = [0, 0, image.width, image.height];
-  const around = mean(border(shades, whole));
-  let { box, background, darker: inverted } = exact
-    ? { box: whole, background: around, darker: around > LIGHT }
-    : locate(shades);
+  let { box, background, darker: inverted } = locate(grey(image), exact ? 0 : BORDERS);
   if (inverted) {
     image = { ...image, data: image.data.map((v) => 255 - v) };
     background = 255 - background;
