@@ -29,9 +29,10 @@ page: setup
 page-assets: setup
 	python -m tools.page_assets
 
+# Two processes, each a file at a time.
 test: setup
 	@$(MAKE) --no-print-directory lint
-	pytest -p no:cacheprovider
+	pytest -p no:cacheprovider -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: setup
 	pytest -p no:cacheprovider tests/test_fuzz.py --hypothesis-profile=fuzz

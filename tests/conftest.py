@@ -64,6 +64,11 @@ def _subnormal_numbers() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pipeline's tests first: they take longest, and `make test` has two processes."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REFUSED] = []
 
