@@ -332,6 +332,24 @@ def test_multiply_adds_by_hand(name, multiply_adds):
     assert summarise(name, (1, 28, 28), 10).multiply_adds == multiply_adds
 
 
+def test_small_swift_by_hand():
+    # 9·16 + 9·16·48 + 9·48·48 + 9·48·64 + 9·64·64 + 49·64 + (64+1)·10, and 2·(16+48+48+64+64+64) of BN
+    assert sum(parameter.numel() for parameter in make("swift", small=True).parameters()) == 96_698 < 100_000
+    # 28²·16·9 + 14²·48·16·9 + 7²·(48·48 + 64·48 + 64·64)·9 + 64·49 + 64·10
+    multiply_adds = 112_896 + 1_354_752 + 1_016_064 + 1_354_752 + 1_806_336 + 3_136 + 640
+    assert summarise("swift", (1, 28, 28), 10, {"small": True}).multiply_adds == multiply_adds
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 96, 96), (1, 28, 40)])
+def test_small_swift_weighs_each_place_of_a_channel(shape):
+    network = make("swift", shape, 4, width=4, small=True).eval()
+    taps = network.taps(pictures(3, shape))
+    maps = network.features(pictures(3, shape), blocks.untapped)
+    torch.testing.assert_close(taps["fc1"], (maps * network.fc1.weight[:, 0]).sum((2, 3)))
+    assert taps["fc1"].shape == (3, 16)
+    assert taps["final"].shape == (3, 4)
+
+
 def test_lenet_layer_shapes_are_the_reports():
     kinds = {"Conv2d", "AvgPool2d", "Flatten", "Linear"}
     table = layer_table(make("lenet"), (1, 28, 28))

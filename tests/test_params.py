@@ -87,6 +87,14 @@ def test_a_missing_file_says_where_to_run(tmp_path):
         params.load(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- budget\n", "quick\n"])
+def test_a_file_without_settings_is_told_so(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml holds no settings, which are lines of `key: value`\.$"):
+        params.load(path)
+
+
 def test_an_unknown_architecture_lists_the_known():
     with pytest.raises(UserError, match=r"'alexnet'.*lenet, mynet"):
         params.load(SHIPPED).run("alexnet")
@@ -95,8 +103,10 @@ def test_an_unknown_architecture_lists_the_known():
 def test_flags_become_options():
     flags = ["--act", "relu", "--channels", "6", "--channels", "16", "--dropout", "0.5", "--kernel-size", "3"]
     assert params.parse_flags(flags) == {"act": "relu", "channels": [6, 16], "dropout": 0.5, "kernel_size": 3}
+    flags = ["--small", "--no-bias", "--width", "-1", "--deep"]
+    assert params.parse_flags(flags) == {"small": True, "bias": False, "width": -1, "deep": True}
     with pytest.raises(UserError, match="pairs"):
-        params.parse_flags(["--act"])
+        params.parse_flags(["--act", "relu", "tanh"])
 
 
 # Passes over the training pictures of Fashion-MNIST that each network makes, by recipe and budget, as its committed
@@ -108,6 +118,7 @@ PASSES = {
     ("nin", "modern"): (1, 0.5, 50), ("nin", "plain"): (0.5, 0.2, 50),
     ("googlenet", "modern"): (1, 2, 50), ("googlenet", "plain"): (0.5, 0.5, 50),
     ("resnet", "modern"): (1, 1.5, 50), ("resnet", "plain"): (0.5, 0.5, 50),
+    ("swift", "modern"): (3, 14, 60), ("swift", "plain"): (1, 2, 50),
 }  # fmt: skip
 
 

@@ -346,7 +346,7 @@ def test_a_picture_can_be_dropped_pasted_and_chosen(page, how):
     else:
         page.evaluate(DROP, [base64.b64encode(data).decode(), how])
     wait_for_answer(page, before)
-    assert "Light background, inverted." in page.locator("#live-verdict").inner_text()
+    assert "Darker than its background, inverted." in page.locator("#live-verdict").inner_text()
 
 
 def test_a_file_that_is_no_picture_is_named(page):

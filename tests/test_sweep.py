@@ -394,7 +394,7 @@ def test_a_cluster_outlives_the_coordinator_and_the_coordinator_the_cluster(proj
     address = f"127.0.0.1:{free_port()}"
     scheduler = ("scheduler", "--host", address.split(":")[0], "--port", address.split(":")[1], "--no-dashboard")
     worker = ("worker", f"tcp://{address}", "--nthreads", "1", "--local-directory", str(tmp_path / "w"))
-    running = [dask(*scheduler, folder=project), dask(*worker, folder=project, TOY_SECONDS="5")]
+    running = [dask(*scheduler, folder=project), dask(*worker, folder=project, TOY_SECONDS="20")]
     try:
         arguments = ("-S", "act=relu,tanh", "--scheduler", f"tcp://{address}")
         with started(project, *arguments) as sweep:

@@ -170,6 +170,8 @@ def load(path: str | Path = "params.yaml") -> Params:
     if len(text) > MAX_LENGTH:
         raise UserError(f"{path} is over {MAX_LENGTH:,} characters: that is not a settings file.")
     raw = _parse(text, str(path))
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} holds no settings, which are lines of `key: value`.")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -177,12 +179,21 @@ def load(path: str | Path = "params.yaml") -> Params:
 
 
 def parse_flags(arguments: list[str]) -> dict[str, Any]:
-    """An architecture's options from flags: `--act relu --channels 6 --channels 16`; a repeated flag is a list."""
+    """An architecture's options from flags: `--act relu --channels 6 --channels 16`; a repeated flag is a list.
+
+    `--small` is true and `--no-small` false, as DVC writes them (.dvc/config).
+    """
     flags: dict[str, Any] = {}
-    if len(arguments) % 2 or not all(name.startswith("--") for name in arguments[::2]):
-        raise UserError(f"{' '.join(arguments)!r} is not a list of `--option value` pairs.")
-    for flag, text in zip(arguments[::2], arguments[1::2], strict=True):
-        name, value = flag.removeprefix("--").replace("-", "_"), _parse(text, flag)
+    rest = list(arguments)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--"):
+            raise UserError(f"{' '.join(arguments)!r} is not a list of `--option value` pairs.")
+        name = flag.removeprefix("--").replace("-", "_")
+        if rest and not rest[0].startswith("--"):
+            value = _parse(rest.pop(0), flag)
+        else:
+            name, value = name.removeprefix("no_"), not name.startswith("no_")
         if name in flags:
             flags[name] = [*(flags[name] if isinstance(flags[name], list) else [flags[name]]), value]
         else:

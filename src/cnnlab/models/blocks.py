@@ -1,6 +1,7 @@
 """What the architectures share: the base class with its taps, activations, pooling and initial weights."""
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar, Literal
@@ -115,16 +116,20 @@ class Network(nn.Module):
         """The key of the first convolution's weights in the state dict."""
         return next(name for name, layer in self.named_modules() if isinstance(layer, nn.Conv2d)) + ".weight"
 
-    def flattened_size(self, shape: Shape) -> int:
-        """Length of a picture's flattened feature maps, found by trying a blank one; for use while building.
+    def map_shape(self, shape: Shape) -> Shape:
+        """Channels, height and width of a picture's feature maps, found by trying a blank one; for use while building.
 
         (A dry run on the meta device would need no arithmetic, but its first call costs seconds of imports.)
         """
         self.eval()
         with torch.no_grad():
-            size = self.features(torch.zeros(1, *shape), untapped).numel()
+            _, *sizes = self.features(torch.zeros(1, *shape), untapped).shape
         self.train()
-        return size
+        return sizes[0], sizes[1], sizes[2]
+
+    def flattened_size(self, shape: Shape) -> int:
+        """Length of a picture's flattened feature maps; for use while building."""
+        return math.prod(self.map_shape(shape))
 
 
 def map_layers(taps: Sequence[str]) -> list[str]:

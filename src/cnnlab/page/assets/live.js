@@ -184,7 +184,7 @@ function answerView({ class_names: names }) {
     });
     const remarks = [
       unlike && "Unlike the data: do not trust this answer.",
-      inverted && "Light background, inverted.",
+      inverted && "Darker than its background, inverted.",
       transparent && "Transparent parts, laid on white or black.",
     ].filter(Boolean);
     const text = [`${names[top]}, ${percent(probabilities[top], 0)}.`, ...remarks].join(" ");
