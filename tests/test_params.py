@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnlab import models
 from cnnlab.core import params, schema
 from cnnlab.core.errors import UserError
 
@@ -48,6 +49,9 @@ def test_the_file_that_ships_is_right():
             ["'ablations.baseline.chnge'", "did you mean 'change'?"],
         ),
         ("  tanh: {", "  lenet: {", ["duplicate key"]),
+        ("passes: {smoke: 10, quick: 40, full: 200}", "passes: 3", ["passes is 3", "lines of `key: value`."]),
+        ("options: {width: 16}", "options: 5", ["models.swift.options is 5", "lines of `key: value`."]),
+        ("{baseline: lenet, change: {act: tanh}}", "tanh", ["ablations.tanh is 'tanh'", "lines of `key: value`."]),
         ("  tanh: {", "  ../tanh: {", ["ablations.../tanh", "pattern"]),
         ("change: {act: tanh}", "change: {}", ["'tanh'", "changes 0 options", "a baseline's own entry"]),
         ("  mynet: {baseline: mynet, change: {}}\n", "", ["'mynet-plain'", "'mynet', which has no entry of its own"]),
@@ -91,7 +95,7 @@ def test_a_missing_file_says_where_to_run(tmp_path):
 def test_a_file_without_settings_is_told_so(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"params\.yaml holds no settings, which are lines of `key: value`\.$"):
+    with pytest.raises(UserError, match=r"params\.yaml: it should hold lines of `key: value`\.$"):
         params.load(path)
 
 
@@ -107,6 +111,11 @@ def test_flags_become_options():
     assert params.parse_flags(flags) == {"small": True, "bias": False, "width": -1, "deep": True}
     with pytest.raises(UserError, match="pairs"):
         params.parse_flags(["--act", "relu", "tanh"])
+
+
+def test_a_flag_without_its_value_is_refused():
+    with pytest.raises(UserError, match="option 'act' is True"):
+        models.check_options("lenet", params.parse_flags(["--act"]))
 
 
 # Passes over the training pictures of Fashion-MNIST that each network makes, by recipe and budget, as its committed

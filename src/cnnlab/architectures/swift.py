@@ -67,7 +67,7 @@ class Swift(Network):
         if small:
             self.fc1 = nn.Conv2d(channels, hidden, (rows, columns), groups=channels, bias=False)
         else:
-            self.fc1 = nn.Linear(self.flattened_size(shape), hidden, bias=False)
+            self.fc1 = nn.Linear(channels * rows * columns, hidden, bias=False)
         self.bn4 = nn.BatchNorm1d(hidden)
         self.act4 = nn.ReLU()
         self.fc2 = nn.Linear(hidden, classes)

@@ -33,6 +33,7 @@ from cnnlab.core.schema import (
 )
 
 MAX_LENGTH = 100_000  # characters of params.yaml
+BLOCK = "it should hold lines of `key: value`"  # instead of pydantic's words, which name our classes
 
 R = TypeVar("R", bound=Run)
 
@@ -170,8 +171,6 @@ def load(path: str | Path = "params.yaml") -> Params:
     if len(text) > MAX_LENGTH:
         raise UserError(f"{path} is over {MAX_LENGTH:,} characters: that is not a settings file.")
     raw = _parse(text, str(path))
-    if not isinstance(raw, dict):
-        raise UserError(f"{path} holds no settings, which are lines of `key: value`.")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -226,7 +225,8 @@ def _sentence(error: ValidationError) -> str:
     elif first["type"] == "missing":
         text = f"the key {key!r} is missing."
     else:
-        allowed = _lower(first["msg"].removeprefix("Value error, "))
+        rule = _lower(first["msg"].removeprefix("Value error, "))
+        allowed = BLOCK if first["type"] in ("model_type", "dict_type") else rule
         text = f"{key} is {shown(first['input'])}, which is not allowed: {allowed}." if first["loc"] else f"{allowed}."
     more = len(faults) - 1
     return text if not more else f"{text} ({more} more fault{'s' if more > 1 else ''} after this one.)"
