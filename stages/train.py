@@ -39,7 +39,7 @@ def main(context: typer.Context, architecture: str) -> None:
         return
     save_classifier(artifacts.model_path(architecture), trained.module)
     figures = trained.metrics()
-    if figures.get("validation_classes_answered") == 1:
+    if figures.get("validation_answers_one_class"):
         print(
             f"Warning: {architecture} answers one class for every validation picture, so it has not learnt to tell "
             "them apart: try a lower learning_rate, more steps or another activation.",

@@ -21,6 +21,7 @@ from cnnlab.core import artifacts, datasets
 from cnnlab.core.datasets import DatasetInfo
 from cnnlab.core.errors import UserError
 from cnnlab.core.schema import Protocol
+from cnnlab.core.split import stratified_split
 from cnnlab.data.sample import load_sample
 from cnnlab.figures.ablation import differences
 from cnnlab.models.classifier import Classifier
@@ -131,6 +132,22 @@ def test_every_seed_is_trained_and_measured_at_both_rates(setting):
     assert 0 <= figures["dead_relus_mean"] <= 1
     seeds = {(row["rate"], row["seed"]) for row in found.curves()}
     assert seeds == {("usual", 0), ("usual", 1), ("own best", 0), ("own best", 1)}
+
+
+def test_the_gap_is_of_pictures_that_trained_the_network(setting, monkeypatch):
+    measured, measure = [], runs.measure_split
+
+    def remember(classifier, split, device):
+        loss, hits = measure(classifier, split, device)
+        measured.append((split, hits))
+        return loss, hits
+
+    monkeypatch.setattr(runs, "measure_split", remember)
+    (run,) = runs.run_seeds(Variant("tried", "lenet", LENET), setting, load_sample()[1], [3])
+    (_, test_hits), (seen, train_hits) = measured
+    trained_on = stratified_split(setting.train.labels, 0.1, 3)[0]
+    np.testing.assert_array_equal(seen.images, setting.train.images[trained_on])
+    assert run.figures["gap"] == train_hits.mean() - test_hits.mean()
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.01])

@@ -279,7 +279,7 @@ def key(tmp_path: Path, **changes) -> Path:
             lambda jobs: [found.append(job.checkpoint.path) or loop.Progress() for job in jobs],
         )
         patch.setattr(classification, "evaluate", lambda *_: {})
-        patch.setattr(classification, "classes_answered", lambda *_: 2)
+        patch.setattr(classification, "answers_one_class", lambda *_: False)
         classification.train_classifier(
             values.pop("architecture"), values.pop("options"), info, Split(images, labels), run,
             device=torch.device("cpu"), **values,

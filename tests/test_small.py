@@ -24,7 +24,8 @@ from cnnlab.figures.embeddings import Panel, embedding_grid, embedding_map
 from cnnlab.figures.style import fit
 from cnnlab.inference.calibration import fit_temperature, label_smoothing
 from cnnlab.inference.session import Model, session_of
-from cnnlab.training.classification import classes_answered, train_classifier
+from cnnlab.training import classification
+from cnnlab.training.classification import answers_one_class, train_classifier
 from cnnlab.vae.codec import Decoder, Encoder
 from cnnlab.vae.evaluation import evaluate
 from cnnlab.vae.export import check_parity, to_onnx
@@ -160,14 +161,21 @@ def test_the_smallest_folder_comes_to_the_end(place, kind):
     whole_vae(*folder, place)
 
 
-def test_a_network_that_answers_one_class_is_counted():
+@pytest.mark.parametrize("batch", [2, 1000])
+@pytest.mark.parametrize(("other", "told"), [(None, True), (0, False), (4, False)])
+def test_a_network_that_answers_one_class_is_told(monkeypatch, other, told, batch):
+    monkeypatch.setattr(classification, "EVALUATION_BATCH", batch)
+
     class Same(torch.nn.Module):
-        meta = {"class_names": ["a", "b"]}  # noqa: RUF012
-
         def forward(self, images):
-            return torch.tensor([[0.0, 1.0]]).expand(len(images), 2)
+            answers = torch.ones(len(images), dtype=torch.long)
+            answers[images.flatten() == 1] = 0
+            return torch.nn.functional.one_hot(answers, 2).float()
 
-    assert classes_answered(Same(), torch.zeros(5, 1, 2, 2)) == 1
+    images = torch.zeros(5, 1, 1, 1)
+    if other is not None:
+        images[other] = 1
+    assert answers_one_class(Same(), images) is told
 
 
 def test_balanced_accuracy_is_the_mean_of_recalls():

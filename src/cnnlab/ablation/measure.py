@@ -1,4 +1,4 @@
-"""What is measured of one trained network for a comparison over seeds: the test set, and ReLUs that never fire."""
+"""What is measured of one trained network for a comparison over seeds: loss, hits, and ReLUs that never fire."""
 
 from functools import partial
 from typing import Any
@@ -11,20 +11,20 @@ from cnnlab.core.datasets import Split
 from cnnlab.models.classifier import Classifier
 from cnnlab.training.loop import EVALUATION_BATCH
 
-DEAD_SAMPLE = 5000  # a ReLU that is 0 for this many training pictures counts as dead
+SAMPLE = 5000  # training pictures: a ReLU that is 0 for all of them counts as dead
 
 
 @torch.inference_mode()
-def measure_test(classifier: Classifier, test: Split, device: torch.device) -> tuple[float, np.ndarray]:
+def measure_split(classifier: Classifier, split: Split, device: torch.device) -> tuple[float, np.ndarray]:
     """Mean cross-entropy, and which pictures are right."""
     losses, hits = [], []
-    for start in range(0, len(test.labels), EVALUATION_BATCH):
+    for start in range(0, len(split.labels), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
-        labels = torch.tensor(test.labels[part], device=device)
-        logits = classifier(torch.tensor(test.images[part], device=device))
+        labels = torch.tensor(split.labels[part], device=device)
+        logits = classifier(torch.tensor(split.images[part], device=device))
         losses.append(nn.functional.cross_entropy(logits, labels, reduction="sum"))
         hits.append(logits.argmax(1) == labels)
-    return float(torch.stack(losses).sum()) / len(test.labels), torch.cat(hits).cpu().numpy()
+    return float(torch.stack(losses).sum()) / len(split.labels), torch.cat(hits).cpu().numpy()
 
 
 @torch.inference_mode()

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnnlab.ablation.measure import DEAD_SAMPLE, dead_rectifiers, measure_test
+from cnnlab.ablation.measure import SAMPLE, dead_rectifiers, measure_split
 from cnnlab.ablation.statistics import mean_and_spread
 from cnnlab.ablation.table import GROUPS
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.schema import Precision, Protocol
-from cnnlab.core.split import choose
+from cnnlab.core.split import choose, stratified_split
 from cnnlab.models.classifier import Classifier
 from cnnlab.training import graph
 from cnnlab.training.checkpoint import Checkpoint
@@ -120,14 +120,23 @@ def run_seeds(
 @room_for("the network and the pictures that it is measured on")
 def _measured(trained: Trained[Classifier], setting: Setting, test: Split) -> SeedRun:
     figures = {name: value for name, value in trained.metrics().items() if name.startswith(("train_", "validation_"))}
-    loss, hits = measure_test(trained.module, test, setting.device)
+    loss, hits = measure_split(trained.module, test, setting.device)
     figures |= {"test_loss": loss, "test_accuracy": float(hits.mean())}
-    figures["gap"] = figures["train_accuracy"] - figures["test_accuracy"]
-    generator = np.random.Generator(np.random.PCG64(0))  # drawn, as own pictures lie class by class
-    some = np.sort(choose(generator, len(setting.train.labels), DEAD_SAMPLE))
-    figures |= dead_rectifiers(trained.module, setting.train.images[some], setting.device)
+    seen = _some_it_trained_on(trained, setting)
+    figures["gap"] = float(measure_split(trained.module, seen, setting.device)[1].mean() - hits.mean())
+    figures |= dead_rectifiers(trained.module, seen.images, setting.device)
     used, progress = trained.module.meta["settings"]["learning_rate"], trained.progress
     return SeedRun(trained.meta["seed"], used, progress.rows, figures, hits, trained.checkpoint, progress.timing())
+
+
+def _some_it_trained_on(trained: Trained[Classifier], setting: Setting) -> Split:
+    """5,000 of the pictures that trained it, drawn, as own pictures lie class by class; all where there are fewer."""
+    labels, meta = setting.train.labels, trained.meta
+    held_out = meta["validation_share"] if trained.n_validation else None
+    index = stratified_split(labels, held_out, meta["seed"])[0] if held_out else np.arange(len(labels))
+    generator = np.random.Generator(np.random.PCG64(0))
+    some = index[np.sort(choose(generator, len(index), SAMPLE))]
+    return Split(setting.train.images[some], labels[some])
 
 
 def choose_rate(variant: Variant, setting: Setting) -> tuple[float, list[Checkpoint]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnnlab.ablation.measure import DEAD_SAMPLE, dead_rectifiers, measure_test
+from cnnlab.ablation.measure import SAMPLE, dead_rectifiers, measure_split
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.schema import Precision
 from cnnlab.core.split import stratified_split
@@ -80,12 +80,12 @@ def _record(run: Planned, trained: Trained[Classifier], place: Place) -> Record:
     seed, rows, classifier = trained.meta["seed"], trained.progress.rows, trained.module
     task = ClassifierTask(classifier, run.run)
     fitted = evaluate(task, resident(place.train, _training_index(run, place, seed), place.device), seed)
-    loss, hits = measure_test(classifier, place.test, place.device)
+    loss, hits = measure_split(classifier, place.test, place.device)
     record = {"run": run.name, "seed": seed, "settings": run.settings}
     record |= trained.metrics() | {f"evaluated_train_{name}": value for name, value in fitted.items()}
     record |= {"test_loss": loss, "test_accuracy": float(hits.mean()), "n_test": len(hits)}
     record |= {f"tail_{name}": tail(rows, name) for name in ("test_loss", "test_accuracy")}
-    record |= dead_rectifiers(classifier, place.train.images[:DEAD_SAMPLE], place.device)
+    record |= dead_rectifiers(classifier, place.train.images[:SAMPLE], place.device)
     record |= layer_figures(classifier, place.test, place.device, run.maps)
     record |= _timing(trained, rows) | surroundings(place.device)
     return record | {

@@ -169,7 +169,7 @@ def _trained(job: Job, progress: Progress) -> Trained[Classifier]:
     assert job.checkpoint is not None
     figures = evaluate(job.task, job.validation, job.plan.seed) if job.validation else {}
     if job.validation:
-        figures["classes_answered"] = classes_answered(classifier, job.validation[0])
+        figures["answers_one_class"] = answers_one_class(classifier, job.validation[0])
     classifier.meta["validation_accuracy"] = figures.get("accuracy")
     classifier.meta["validation_loss"] = figures.get("loss")
     return Trained(
@@ -184,12 +184,19 @@ def _balanced(labels: Tensor, classes: int) -> Tensor | None:
 
 
 @torch.inference_mode()
-def classes_answered(classifier: Classifier, images: Tensor) -> int:
-    """How many classes are the answer to a picture of uint8 [n, c, h, w] or more: 1 shows that nothing was learnt."""
+def answers_one_class(classifier: Classifier, images: Tensor) -> bool:
+    """Whether every picture of uint8 [n, c, h, w] gets the same answer, so that nothing was learnt.
+
+    A second answer ends the search, which is one batch for a network that has learnt something.
+    """
     classifier.eval()
-    batches = (images[start : start + EVALUATION_BATCH] for start in range(0, len(images), EVALUATION_BATCH))
-    answers = torch.cat([classifier(batch).argmax(1) for batch in batches])
-    return int(sum(torch.any(answers == label) for label in range(len(classifier.meta["class_names"]))))
+    first = None
+    for start in range(0, len(images), EVALUATION_BATCH):
+        answers = classifier(images[start : start + EVALUATION_BATCH]).argmax(1)
+        first = answers[0] if first is None else first
+        if torch.any(answers != first):
+            return False
+    return True
 
 
 def _moments(train: Data, recipe: Recipe) -> tuple[list[float], list[float]]:

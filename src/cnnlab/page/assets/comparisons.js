@@ -109,7 +109,7 @@ function ablationOf(group, rate) {
           ["p", "n"],
           ["p, Holm", "n"],
           ["p, McNemar", "n"],
-          ["running training − test", "n"],
+          ["training − test", "n"],
           ["dead ReLUs", "n"],
         ],
         rows.map((r) => ({
@@ -129,7 +129,7 @@ function ablationOf(group, rate) {
           ],
         })),
       ),
-      `Accuracies in per cent; differences in percentage points, with the 95 % interval below; intervals and p need three seeds. p: paired t-test over seeds. Holm: p adjusted for testing ${plural(variants.length, "variant")}. McNemar: the first seed's network compared with the baseline's, picture by picture. A p below .05 would be rare by chance alone. Dead ReLUs output zero for each of 5,000 training pictures (or all, if there are fewer). ${how}.`,
+      `Accuracies in per cent; differences in percentage points, with the 95 % interval below; intervals and p need three seeds. p: paired t-test over seeds. Holm: p adjusted for testing ${plural(variants.length, "variant")}. McNemar: the first seed's network compared with the baseline's, picture by picture. A p below .05 would be rare by chance alone. Training − test is the accuracy on 5,000 pictures that trained the network (or all, if there are fewer) minus test accuracy. Dead ReLUs output zero for each of them. ${how}.`,
     ),
   ];
 }
