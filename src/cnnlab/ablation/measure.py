@@ -8,10 +8,16 @@ import torch
 from torch import nn
 
 from cnnlab.core.datasets import Split
+from cnnlab.core.split import stratified_split
 from cnnlab.models.classifier import Classifier
 from cnnlab.training.loop import EVALUATION_BATCH
 
 SAMPLE = 5000  # training pictures: a ReLU that is 0 for all of them counts as dead
+
+
+def trained_on(labels: np.ndarray, held_out: float | None, seed: int) -> np.ndarray:
+    """Indices of the pictures that trained a seed: all but the validation part, if the share `held_out` was one."""
+    return stratified_split(labels, held_out, seed)[0] if held_out else np.arange(len(labels))
 
 
 @torch.inference_mode()

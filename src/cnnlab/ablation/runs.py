@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnnlab.ablation.measure import SAMPLE, dead_rectifiers, measure_split
+from cnnlab.ablation.measure import SAMPLE, dead_rectifiers, measure_split, trained_on
 from cnnlab.ablation.statistics import mean_and_spread
 from cnnlab.ablation.table import GROUPS
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.schema import Precision, Protocol
-from cnnlab.core.split import choose, stratified_split
+from cnnlab.core.split import choose
 from cnnlab.models.classifier import Classifier
 from cnnlab.training import graph
 from cnnlab.training.checkpoint import Checkpoint
@@ -133,7 +133,7 @@ def _some_it_trained_on(trained: Trained[Classifier], setting: Setting) -> Split
     """5,000 of the pictures that trained it, drawn, as own pictures lie class by class; all where there are fewer."""
     labels, meta = setting.train.labels, trained.meta
     held_out = meta["validation_share"] if trained.n_validation else None
-    index = stratified_split(labels, held_out, meta["seed"])[0] if held_out else np.arange(len(labels))
+    index = trained_on(labels, held_out, meta["seed"])
     generator = np.random.Generator(np.random.PCG64(0))
     some = index[np.sort(choose(generator, len(index), SAMPLE))]
     return Split(setting.train.images[some], labels[some])

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnnlab.ablation.measure import SAMPLE, dead_rectifiers, measure_split
+from cnnlab.ablation.measure import SAMPLE, dead_rectifiers, measure_split, trained_on
 from cnnlab.core.datasets import DatasetInfo, Split
 from cnnlab.core.schema import Precision
-from cnnlab.core.split import stratified_split
 from cnnlab.models.classifier import Classifier
 from cnnlab.study import records
 from cnnlab.study.layers import layer_figures
@@ -47,20 +46,13 @@ def make(run: Planned, seeds: Sequence[int], place: Place) -> list[tuple[Record,
     The checkpoint of a finished seed stays until its record is written: the caller removes it.
     """
     test = resident(place.test, np.arange(len(place.test.labels)), place.device)
-    pictures = len(_training_index(run, place, seeds[0]))
+    pictures = len(trained_on(place.train.labels, run.held_out, seeds[0]))
     trained = train_seeds(
         run.network, run.options, place.info, place.train, run.in_steps(pictures), recipe=run.recipe,
         names={seed: f"study-{run.name}-{seed}" for seed in seeds}, held_out=run.held_out or HELD_OUT,
         device=place.device, precision=place.precision, validate=run.held_out > 0, measure=_measurement(test),
     )  # fmt: skip
     return [(_record(run, each, place), each.checkpoint) for each in trained]
-
-
-def _training_index(run: Planned, place: Place, seed: int) -> np.ndarray:
-    """The training pictures that train a seed."""
-    if run.held_out:
-        return stratified_split(place.train.labels, run.held_out, seed)[0]
-    return np.arange(len(place.train.labels))
 
 
 def _measurement(test: Data) -> Callable[[Task], Row]:
@@ -79,7 +71,9 @@ def _record(run: Planned, trained: Trained[Classifier], place: Place) -> Record:
     """All that is kept of one trained seed."""
     seed, rows, classifier = trained.meta["seed"], trained.progress.rows, trained.module
     task = ClassifierTask(classifier, run.run)
-    fitted = evaluate(task, resident(place.train, _training_index(run, place, seed), place.device), seed)
+    fitted = evaluate(
+        task, resident(place.train, trained_on(place.train.labels, run.held_out, seed), place.device), seed
+    )
     loss, hits = measure_split(classifier, place.test, place.device)
     record = {"run": run.name, "seed": seed, "settings": run.settings}
     record |= trained.metrics() | {f"evaluated_train_{name}": value for name, value in fitted.items()}
