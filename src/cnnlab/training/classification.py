@@ -190,11 +190,10 @@ def answers_one_class(classifier: Classifier, images: Tensor) -> bool:
     A second answer ends the search, which is one batch for a network that has learnt something.
     """
     classifier.eval()
-    first = None
+    seen: set[int] = set()
     for start in range(0, len(images), EVALUATION_BATCH):
-        answers = classifier(images[start : start + EVALUATION_BATCH]).argmax(1)
-        first = answers[0] if first is None else first
-        if torch.any(answers != first):
+        seen.update(classifier(images[start : start + EVALUATION_BATCH]).argmax(1).tolist())
+        if len(seen) > 1:
             return False
     return True
 
