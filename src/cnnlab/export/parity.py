@@ -51,6 +51,8 @@ def large_batch(classifier: Classifier) -> int:
 
 
 def _torch_logits(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """Logits of uint8 images [n, c, h, w]; the classifier's weights get channels innermost, as in training."""
+    classifier = classifier.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     with torch.inference_mode():
         parts = [
             classifier(torch.from_numpy(np.array(images[start : start + TORCH_BATCH]))).numpy()
