@@ -1,6 +1,5 @@
 """Which device trains, in what precision, and how a process is set up for it."""
 
-import ctypes
 import os
 import platform
 import sys
@@ -14,6 +13,7 @@ import torch
 
 from cnnlab.core import errors
 from cnnlab.core.errors import UserError
+from cnnlab.core.memory import keep_freed_memory
 from cnnlab.core.schema import Precision
 
 Multiplied = Literal["float32", "tf32", "bfloat16"]  # what `precision: auto` becomes
@@ -22,7 +22,6 @@ DRIVER = Path("/proc/driver/nvidia/version")  # Linux has this file while NVIDIA
 OLDEST_DRIVERS = {"11": 450, "12": 525, "13": 580}  # by CUDA's major version (CUDA Compatibility, NVIDIA)
 MEMORY = {"gpu": "the GPU's memory", "cpu": "this machine's memory"}
 ADVICE = {"gpu": "free it, or say `device: cpu`", "cpu": "close other programs, or use fewer or smaller pictures"}
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -105,18 +104,13 @@ def _has_kernels_for(capability: tuple[int, int]) -> bool:
 def tune_process(device: torch.device) -> None:
     """Set up this process for training on the device; call it once, before any work.
 
-    - glibc keeps the memory that a step frees: else the next step faults the same megabytes in again, page by page,
-      over half of NiN's time on a CPU (docs/performance.md).
+    - The memory that a step frees is kept for the next one.
     - Numbers under 1e-38 count as zero: the gradients of a layer that is dead fall below that, where a CPU is a hundred
       times slower.
     - CUDA's libraries choose algorithms that give the same bits each time (a CPU's do already), and multiply float32
       as float32: torch's own choice for convolutions is TF32, ten bits of mantissa. `multiplying` allows it by block.
     """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        # Some versions refuse more than 32 MiB. Trimming is never set alone, which would fix the threshold at 128 KiB.
-        if any(library.mallopt(_M_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
-            library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    keep_freed_memory()
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)  # CUDA's streams and graphs belong to the present device
