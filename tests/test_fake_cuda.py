@@ -65,13 +65,18 @@ ELSEWHERE = {
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """What every check found, by its name."""
+    return _outcomes(tmp_path_factory)
+
+
+def _outcomes(tmp_path_factory, *names: str) -> dict:
+    """What the checks found, by their names; all checks without names."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
     if torch.cuda.is_available():
         pytest.skip("fake CUDA tensors cannot start here: there is a GPU, for `make verify-gpu`")
     if torch.version.cuda:
         environment |= _driver(tmp_path_factory.mktemp("driver"))
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "fake_cuda.py")],
+        [sys.executable, str(ROOT / "tests" / "fake_cuda.py"), *names],
         env=environment,
         capture_output=True,
         text=True,
@@ -109,6 +114,12 @@ CHECKS = [
     "a generator of another device is noticed",
     "a step that asks the host is noticed",
 ]
+
+
+def test_a_network_and_the_vae_on_fake_cuda_tensors(tmp_path_factory):
+    """The two that show a fault of the trainer itself in the fast tier; all are below."""
+    for name, outcome in _outcomes(tmp_path_factory, "lenet modern tf32", "vae").items():
+        assert outcome["fault"] == "", name
 
 
 @pytest.mark.slow
